@@ -1,0 +1,206 @@
+//! The verdict on a client's certificate, from what was presented to what may be told about it.
+
+use sha2::{Digest, Sha256};
+
+use crate::error::Refusal;
+use crate::forwarded::ForwardedChain;
+use crate::limits::{NAME_CONSTRAINTS, RequestLimits, SAME_SUBJECT_AND_KEY};
+use crate::path::{self, Algorithms, Policy};
+use crate::trust::TrustStore;
+use crate::x509::{Certificate, UnixSeconds};
+
+/// The verdict, with no more than may leave the gate: an unverified certificate shows its
+/// fingerprint only.
+#[derive(Clone, Debug)]
+pub enum ClientCert {
+    /// Client certificates are not asked for (no `mtlsPolicy`).
+    Off,
+    /// Not verified.
+    Unverified {
+        /// SHA-256 of the end entity's DER, where there is one.
+        fingerprint: Option<[u8; 32]>,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Verified: a path leads to a trust anchor, or the certificate is on the allowlist.
+    Verified {
+        /// The client's own certificate.
+        end_entity: Box<Certificate>,
+        /// The path that was built, end entity left out, anchor last; empty for an allowlisted
+        /// certificate.
+        path: Vec<Certificate>,
+    },
+}
+
+impl ClientCert {
+    /// A certificate was presented.
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Unverified { refusal, .. } => *refusal != Refusal::NotProvided,
+            Self::Verified { .. } => true,
+        }
+    }
+
+    /// The certificate is verified.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        matches!(self, Self::Verified { .. })
+    }
+
+    /// Judges what was presented, in the order in which Google reports (first reason wins).
+    #[must_use]
+    pub fn judge(
+        presented: ForwardedChain,
+        trust: Option<&TrustStore>,
+        policy: &Policy,
+        limits: &RequestLimits,
+        algorithms: Algorithms,
+        validation_time: Option<UnixSeconds>,
+    ) -> Self {
+        // 1. Is there a certificate, and can it be read?
+        let nothing_to_hash = |refusal| Self::Unverified {
+            fingerprint: None,
+            refusal,
+        };
+        let (der, others) = match presented {
+            ForwardedChain::Absent => return nothing_to_hash(Refusal::NotProvided),
+            ForwardedChain::Undecodable(refusal) => return nothing_to_hash(refusal),
+            ForwardedChain::Present { end_entity, others } => (end_entity, others),
+        };
+        let fingerprint = Sha256::digest(&der).into();
+        let refused = |refusal| Self::Unverified {
+            fingerprint: Some(fingerprint),
+            refusal,
+        };
+        let Some(trust) = trust else {
+            return refused(Refusal::NotPerformed);
+        };
+        // 2. Counts and sizes; the other certificates were bounded while they were decoded.
+        let others = match others {
+            Ok(others) => others,
+            Err(refusal) => return refused(refusal),
+        };
+        if der.len() > limits.payload_bytes {
+            return refused(Refusal::PayloadTooLarge {
+                limit_bytes: limits.payload_bytes,
+            });
+        }
+        let end_entity = match Certificate::parse(der) {
+            Ok(certificate) => certificate,
+            Err(error) => return refused(Refusal::Parse { index: 0, error }),
+        };
+        // 3. The allowlist counts before every other rule.
+        if trust.is_allowlisted(end_entity.der()) {
+            return Self::Verified {
+                end_entity: Box::new(end_entity),
+                path: Vec::new(),
+            };
+        }
+        let others = match parse_others(others) {
+            Ok(others) => others,
+            Err(refusal) => return refused(refusal),
+        };
+        // 4. Keys and sizes of the PKI.
+        if let Err(refusal) = check_presented(&end_entity, &others, trust, policy) {
+            return refused(refusal);
+        }
+        // 5. Path building and validation.
+        let Some(validation_time) = validation_time else {
+            return refused(Refusal::NoClock);
+        };
+        let built = path::build(
+            &end_entity,
+            &others,
+            trust,
+            policy,
+            algorithms,
+            validation_time,
+        );
+        match built {
+            Ok(built) => {
+                let path = built
+                    .certificates()
+                    .iter()
+                    .skip(1)
+                    .map(|certificate| (*certificate).clone())
+                    .collect();
+                Self::Verified {
+                    end_entity: Box::new(end_entity),
+                    path,
+                }
+            }
+            Err(error) => refused(error.into()),
+        }
+    }
+}
+
+fn parse_others(others: Vec<Vec<u8>>) -> Result<Vec<Certificate>, Refusal> {
+    let parse = |(index, der): (usize, Vec<u8>)| {
+        Certificate::parse(der).map_err(|error| Refusal::Parse {
+            index: index.saturating_add(1),
+            error,
+        })
+    };
+    others.into_iter().enumerate().map(parse).collect()
+}
+
+/// Google's checks before validation, each over all presented certificates.
+fn check_presented(
+    end_entity: &Certificate,
+    others: &[Certificate],
+    trust: &TrustStore,
+    policy: &Policy,
+) -> Result<(), Refusal> {
+    let presented = || core::iter::once(end_entity).chain(others).enumerate();
+    // Algorithm before size before curve, whichever certificate has the fault.
+    let worst = presented()
+        .filter_map(|(index, certificate)| {
+            let fault = policy.profile.check_key(certificate.key()).err()?;
+            Some((fault, index))
+        })
+        .min();
+    if let Some((fault, index)) = worst {
+        return Err(Refusal::Key { index, fault });
+    }
+    check_same_subject_and_key(others, trust)?;
+    for (index, certificate) in presented().skip(1) {
+        let constraints = &certificate.extensions().name_constraints;
+        if constraints
+            .as_ref()
+            .is_some_and(|constraints| constraints.len() > NAME_CONSTRAINTS)
+        {
+            return Err(Refusal::TooManyNameConstraints {
+                index,
+                limit: NAME_CONSTRAINTS,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Presented and configured intermediates together; one certificate counts once.
+fn check_same_subject_and_key(others: &[Certificate], trust: &TrustStore) -> Result<(), Refusal> {
+    for certificate in others {
+        let same = |other: &&Certificate| {
+            other.spki() == certificate.spki() && other.subject().matches(certificate.subject())
+        };
+        let mut distinct: Vec<&Certificate> = Vec::new();
+        for other in others
+            .iter()
+            .chain(trust.intermediates_named(certificate.subject()))
+            .filter(same)
+        {
+            if !distinct.contains(&other) {
+                distinct.push(other);
+            }
+        }
+        if distinct.len() > SAME_SUBJECT_AND_KEY {
+            return Err(Refusal::PkiTooLarge {
+                limit: SAME_SUBJECT_AND_KEY,
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,544 @@
+//! From the typed document to what a request needs, with Google's limits.
+
+use super::resources::{
+    ClientValidationMode, Document, HeaderAction, HeaderOption, Limits, PemCertificate,
+    RejectionAction, ServerTlsPolicy, TrustConfig,
+};
+use super::{Config, ConfigError, HeaderRules, Mode, Rejection, resources};
+use crate::forwarded::pem::{self, Around, Bounds};
+use crate::headers::FoldedName;
+use crate::limits::{
+    ALLOWLISTED_CERTIFICATES, CUSTOM_HEADER_BYTES, CUSTOM_HEADERS, NAME_CONSTRAINTS,
+    PEM_ENTRY_BYTES, REJECTION_BODY_BYTES, RequestLimits, SAME_SUBJECT_AND_KEY, STORE_CERTIFICATES,
+    STORE_INTERMEDIATES,
+};
+use crate::path::Policy;
+use crate::pipeline::FORWARDED_HEADER;
+use crate::template::Template;
+use crate::trust::TrustStore;
+use crate::x509::{Certificate, KeyPurpose};
+
+/// Google, custom headers: names that a load balancer does not set.
+const FORBIDDEN_NAMES: [&str; 14] = [
+    "authority",
+    "cdn-loop",
+    "connection",
+    // Ours: a wrong length smuggles requests.
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-user-ip",
+    // Ours: HTTP/1.1 to HTTP/2 upgrades belong to the proxy.
+    "http2-settings",
+];
+
+/// Google, custom headers: prefixes that a load balancer keeps for itself.
+const FORBIDDEN_PREFIXES: [&str; 4] = ["x-google", "x-goog-", "x-gfe", "x-amz-"];
+
+/// A field of the document, for errors.
+type Path<'a> = std::fmt::Arguments<'a>;
+
+fn error(path: Path<'_>, reason: impl Into<String>) -> ConfigError {
+    ConfigError::new(path.to_string(), reason)
+}
+
+pub(super) fn config(document: Document) -> Result<Config, ConfigError> {
+    let mode = mode(document.server_tls_policy.as_ref())?;
+    check_trust_config_name(&document)?;
+    let trust_store = match (&document.trust_config, mode) {
+        (Some(_), Mode::Off) => {
+            return Err(error(
+                format_args!("serverTlsPolicy.mtlsPolicy"),
+                "is missing, so that trustConfig would not be used",
+            ));
+        }
+        (None, Mode::RejectInvalid) => {
+            return Err(error(
+                format_args!("trustConfig"),
+                "is missing, and REJECT_INVALID needs one",
+            ));
+        }
+        (None, _) => None,
+        (Some(trust_config), _) => Some(trust_store(trust_config)?),
+    };
+    let (request, response) =
+        header_rules(&document.custom_request_headers, &document.header_action)?;
+    Ok(Config {
+        mode,
+        trust_store,
+        policy: Policy {
+            profile: document.profile,
+            purpose: Some(KeyPurpose::ClientAuth),
+            enforce_anchor_constraints: false,
+        },
+        limits: limits(&document.limits)?,
+        request,
+        response,
+        rejection: rejection(document.rejection)?,
+        keep_forwarded_header: document.source.connection.keep_forwarded_header,
+    })
+}
+
+fn mode(policy: Option<&ServerTlsPolicy>) -> Result<Mode, ConfigError> {
+    let Some(policy) = policy else {
+        return Ok(Mode::Off);
+    };
+    if policy.allow_open {
+        return Err(error(
+            format_args!("serverTlsPolicy.allowOpen"),
+            "must be false: plaintext connections are not served",
+        ));
+    }
+    if policy.server_certificate.is_some() {
+        return Err(error(
+            format_args!("serverTlsPolicy.serverCertificate"),
+            "must be absent: it is for Traffic Director only",
+        ));
+    }
+    let Some(mtls) = &policy.mtls_policy else {
+        return Ok(Mode::Off);
+    };
+    if !mtls.client_validation_ca.is_empty() {
+        return Err(error(
+            format_args!("serverTlsPolicy.mtlsPolicy.clientValidationCa"),
+            "must be empty: it is for Traffic Director only",
+        ));
+    }
+    Ok(match mtls.client_validation_mode {
+        ClientValidationMode::AllowInvalidOrMissingClientCert => Mode::AllowInvalidOrMissing,
+        ClientValidationMode::RejectInvalid => Mode::RejectInvalid,
+    })
+}
+
+/// A policy that names a trust config must get that one.
+fn check_trust_config_name(document: &Document) -> Result<(), ConfigError> {
+    let reference = document
+        .server_tls_policy
+        .as_ref()
+        .and_then(|policy| policy.mtls_policy.as_ref())
+        .and_then(|mtls| mtls.client_validation_trust_config.as_deref());
+    let Some(reference) = reference else {
+        return Ok(());
+    };
+    let path = format_args!("serverTlsPolicy.mtlsPolicy.clientValidationTrustConfig").to_string();
+    let Some(trust_config) = &document.trust_config else {
+        return Err(ConfigError::new(
+            path,
+            "names a trust config, but trustConfig is missing",
+        ));
+    };
+    let id = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
+    match &trust_config.name {
+        Some(name) if id(name) != id(reference) => Err(ConfigError::new(
+            path,
+            "names another trust config than trustConfig.name",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Compiles a TrustConfig, with Google's limits.
+///
+/// # Errors
+/// The first entry that is wrong.
+pub fn trust_store(trust_config: &TrustConfig) -> Result<TrustStore, ConfigError> {
+    if !trust_config.spiffe_trust_stores.is_empty() {
+        return Err(error(
+            format_args!("trustConfig.spiffeTrustStores"),
+            "is not supported yet",
+        ));
+    }
+    if trust_config.trust_stores.len() > 1 {
+        return Err(error(
+            format_args!("trustConfig.trustStores[1]"),
+            "at most one trust store is used",
+        ));
+    }
+    let empty = resources::TrustStore::default();
+    let store = trust_config.trust_stores.first().unwrap_or(&empty);
+    if store.trust_anchors.is_empty() && trust_config.allowlisted_certificates.is_empty() {
+        return Err(error(
+            format_args!("trustConfig"),
+            "has neither a trust anchor nor an allowlisted certificate",
+        ));
+    }
+    let anchors_path = "trustConfig.trustStores[0].trustAnchors";
+    let intermediates_path = "trustConfig.trustStores[0].intermediateCas";
+    let allowlist_path = "trustConfig.allowlistedCertificates";
+    at_most(
+        format_args!("{intermediates_path}"),
+        store.intermediate_cas.len(),
+        STORE_INTERMEDIATES,
+        "intermediates",
+    )?;
+    let in_store = store
+        .trust_anchors
+        .len()
+        .saturating_add(store.intermediate_cas.len());
+    at_most(
+        format_args!("trustConfig.trustStores[0]"),
+        in_store,
+        STORE_CERTIFICATES,
+        "trust anchors and intermediates",
+    )?;
+    at_most(
+        format_args!("{allowlist_path}"),
+        trust_config.allowlisted_certificates.len(),
+        ALLOWLISTED_CERTIFICATES,
+        "certificates",
+    )?;
+    let anchors = certificates(anchors_path, &store.trust_anchors)?;
+    let intermediates = certificates(intermediates_path, &store.intermediate_cas)?;
+    let allowlist = certificates(allowlist_path, &trust_config.allowlisted_certificates)?;
+    check_name_constraints(anchors_path, &anchors)?;
+    check_name_constraints(intermediates_path, &intermediates)?;
+    check_same_subject_and_key(intermediates_path, &intermediates)?;
+    Ok(TrustStore::new(anchors, intermediates, &allowlist))
+}
+
+fn at_most(path: Path<'_>, count: usize, limit: usize, what: &str) -> Result<(), ConfigError> {
+    if count > limit {
+        Err(error(path, format!("{count} {what}, the limit is {limit}")))
+    } else {
+        Ok(())
+    }
+}
+
+fn certificates(path: &str, entries: &[PemCertificate]) -> Result<Vec<Certificate>, ConfigError> {
+    entries
+        .iter()
+        .enumerate()
+        .map(|(index, entry)| {
+            certificate(&entry.pem_certificate)
+                .map_err(|reason| error(format_args!("{path}[{index}].pemCertificate"), reason))
+        })
+        .collect()
+}
+
+fn certificate(text: &str) -> Result<Certificate, String> {
+    if text.len() > PEM_ENTRY_BYTES {
+        return Err(format!(
+            "{} bytes, the limit is {PEM_ENTRY_BYTES}",
+            text.len()
+        ));
+    }
+    let bounds = Bounds {
+        certificates: 1,
+        der_bytes: PEM_ENTRY_BYTES,
+    };
+    let certificates = pem::certificates(text.as_bytes(), Around::Nothing, bounds)
+        .map_err(|(index, fault)| format!("not one PEM certificate: block {index}: {fault}"))?;
+    let der = certificates
+        .into_iter()
+        .next()
+        .ok_or("not one PEM certificate: no BEGIN CERTIFICATE")?;
+    Certificate::parse(der).map_err(|error| error.to_string())
+}
+
+fn check_name_constraints(path: &str, certificates: &[Certificate]) -> Result<(), ConfigError> {
+    for (index, certificate) in certificates.iter().enumerate() {
+        let count = certificate
+            .extensions()
+            .name_constraints
+            .as_ref()
+            .map_or(0, |constraints| constraints.len());
+        at_most(
+            format_args!("{path}[{index}].pemCertificate"),
+            count,
+            NAME_CONSTRAINTS,
+            "name constraints",
+        )?;
+    }
+    Ok(())
+}
+
+fn check_same_subject_and_key(
+    path: &str,
+    intermediates: &[Certificate],
+) -> Result<(), ConfigError> {
+    for (index, certificate) in intermediates.iter().enumerate() {
+        let earlier = intermediates.iter().take(index);
+        let same = earlier
+            .filter(|earlier| {
+                earlier.spki() == certificate.spki()
+                    && earlier.subject().matches(certificate.subject())
+            })
+            .count();
+        at_most(
+            format_args!("{path}[{index}].pemCertificate"),
+            same.saturating_add(1),
+            SAME_SUBJECT_AND_KEY,
+            "intermediates with one subject and key",
+        )?;
+    }
+    Ok(())
+}
+
+/// One header to add, checked.
+struct Addition {
+    path: String,
+    name: String,
+    value: Template,
+    replaces: bool,
+}
+
+fn header_rules(
+    custom_request_headers: &[String],
+    action: &HeaderAction,
+) -> Result<(HeaderRules, HeaderRules), ConfigError> {
+    let mut request = backend_service_headers(custom_request_headers)?;
+    request.extend(url_map_headers(
+        "headerAction.requestHeadersToAdd",
+        &action.request_headers_to_add,
+    )?);
+    let mut request = rules(
+        request,
+        "headerAction.requestHeadersToRemove",
+        &action.request_headers_to_remove,
+    )?;
+    request
+        .remove
+        .insert(FoldedName::new(FORWARDED_HEADER.as_bytes()));
+    let response = rules(
+        url_map_headers(
+            "headerAction.responseHeadersToAdd",
+            &action.response_headers_to_add,
+        )?,
+        "headerAction.responseHeadersToRemove",
+        &action.response_headers_to_remove,
+    )?;
+    Ok((request, response))
+}
+
+/// BackendService: `Name:value`, split at the first colon, always in the place of what was sent.
+fn backend_service_headers(headers: &[String]) -> Result<Vec<Addition>, ConfigError> {
+    let list = "customRequestHeaders";
+    let bytes = headers.iter().map(String::len);
+    check_list(list, headers.len(), bytes)?;
+    headers
+        .iter()
+        .enumerate()
+        .map(|(index, header)| {
+            let path = format!("{list}[{index}]");
+            let (name, value) = header
+                .split_once(':')
+                .ok_or_else(|| ConfigError::new(&path, "is not \"Name:value\""))?;
+            addition(path, name.trim(), value.trim(), true)
+        })
+        .collect()
+}
+
+fn url_map_headers(list: &str, headers: &[HeaderOption]) -> Result<Vec<Addition>, ConfigError> {
+    let bytes = headers.iter().map(|header| {
+        header
+            .header_name
+            .len()
+            .saturating_add(header.header_value.len())
+    });
+    check_list(list, headers.len(), bytes)?;
+    headers
+        .iter()
+        .enumerate()
+        .map(|(index, header)| {
+            if header.header_value.trim().is_empty() {
+                return Err(error(
+                    format_args!("{list}[{index}].headerValue"),
+                    "is empty",
+                ));
+            }
+            addition(
+                format!("{list}[{index}]"),
+                &header.header_name,
+                header.header_value.trim(),
+                header.replace,
+            )
+        })
+        .collect()
+}
+
+fn check_list(
+    list: &str,
+    count: usize,
+    bytes: impl Iterator<Item = usize>,
+) -> Result<(), ConfigError> {
+    at_most(format_args!("{list}"), count, CUSTOM_HEADERS, "headers")?;
+    let bytes = bytes.fold(0_usize, usize::saturating_add);
+    at_most(
+        format_args!("{list}"),
+        bytes,
+        CUSTOM_HEADER_BYTES,
+        "bytes of names and values",
+    )
+}
+
+fn addition(path: String, name: &str, value: &str, replace: bool) -> Result<Addition, ConfigError> {
+    check_name(&path, name)?;
+    let value =
+        Template::parse(value).map_err(|fault| ConfigError::new(&path, fault.to_string()))?;
+    Ok(Addition {
+        replaces: replace || value.has_variable(),
+        name: name.to_owned(),
+        value,
+        path,
+    })
+}
+
+/// RFC 9110 5.6.2, and Google's reserved names.
+fn check_name(path: &str, name: &str) -> Result<(), ConfigError> {
+    let token = |byte: u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            )
+    };
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err(ConfigError::new(path, "header name is not a token"));
+    }
+    let lower = name.to_ascii_lowercase();
+    let folded = lower.replace('_', "-");
+    let reserved = FORBIDDEN_NAMES.contains(&folded.as_str())
+        || FORBIDDEN_PREFIXES
+            .iter()
+            .any(|prefix| folded.starts_with(prefix));
+    if reserved {
+        return Err(ConfigError::new(
+            path,
+            format!("header name \"{lower}\" is reserved"),
+        ));
+    }
+    Ok(())
+}
+
+fn rules(
+    additions: Vec<Addition>,
+    remove_list: &str,
+    remove: &[String],
+) -> Result<HeaderRules, ConfigError> {
+    let mut rules = HeaderRules::default();
+    let mut names: Vec<FoldedName> = Vec::new();
+    for addition in additions {
+        let name = FoldedName::new(addition.name.as_bytes());
+        // Folded: two spellings of one name would reach a backend as one header.
+        if names.contains(&name) {
+            return Err(ConfigError::new(
+                addition.path,
+                format!("header \"{}\" is added twice", addition.name),
+            ));
+        }
+        names.push(name.clone());
+        if addition.replaces {
+            rules.remove.insert(name);
+        }
+        rules.add.push((addition.name, addition.value));
+    }
+    at_most(
+        format_args!("{remove_list}"),
+        remove.len(),
+        CUSTOM_HEADERS,
+        "headers",
+    )?;
+    for (index, name) in remove.iter().enumerate() {
+        check_name(&format!("{remove_list}[{index}]"), name)?;
+        rules.remove.insert(FoldedName::new(name.as_bytes()));
+    }
+    Ok(rules)
+}
+
+fn limits(document: &Limits) -> Result<RequestLimits, ConfigError> {
+    let mut limits = RequestLimits::default();
+    let set = |name: &str, slot: &mut usize, value: Option<usize>, max: usize| match value {
+        None => Ok(()),
+        Some(value) if (1..=max).contains(&value) => {
+            *slot = value;
+            Ok(())
+        }
+        Some(value) => Err(error(
+            format_args!("limits.{name}"),
+            format!("{value} is not between 1 and {max}"),
+        )),
+    };
+    let max = RequestLimits::MAX;
+    set(
+        "presentedCertificates",
+        &mut limits.presented_certificates,
+        document.presented_certificates,
+        max.presented_certificates,
+    )?;
+    set(
+        "payloadBytes",
+        &mut limits.payload_bytes,
+        document.payload_bytes,
+        max.payload_bytes,
+    )?;
+    set(
+        "forwardedHeaderBytes",
+        &mut limits.forwarded_header_bytes,
+        document.forwarded_header_bytes,
+        max.forwarded_header_bytes,
+    )?;
+    set(
+        "renderedBytes",
+        &mut limits.rendered_bytes,
+        document.rendered_bytes,
+        max.rendered_bytes,
+    )?;
+    Ok(limits)
+}
+
+fn rejection(document: resources::Rejection) -> Result<Rejection, ConfigError> {
+    if document.action == RejectionAction::Close {
+        let set = [
+            ("status", document.status.is_some()),
+            ("body", document.body.is_some()),
+            ("showReason", document.show_reason.is_some()),
+        ];
+        return match set.into_iter().find(|(_, set)| *set) {
+            Some((name, _)) => Err(error(
+                format_args!("rejection.{name}"),
+                "goes with action RESPOND only",
+            )),
+            None => Ok(Rejection::Close),
+        };
+    }
+    let status = document.status.unwrap_or(403);
+    if !(400..=599).contains(&status) {
+        return Err(error(
+            format_args!("rejection.status"),
+            format!("{status} is not between 400 and 599"),
+        ));
+    }
+    let body = document
+        .body
+        .unwrap_or_else(|| "client certificate required\n".to_owned());
+    at_most(
+        format_args!("rejection.body"),
+        body.len(),
+        REJECTION_BODY_BYTES,
+        "bytes",
+    )?;
+    Ok(Rejection::Respond {
+        status,
+        body,
+        show_reason: document.show_reason.unwrap_or(false),
+    })
+}

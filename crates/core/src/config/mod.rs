@@ -1,0 +1,107 @@
+//! The configuration: Google's resources as they are, and our own keys for what Google has no
+//! word for. Parsed once, into what a request needs; anything wrong is refused with its path.
+
+mod compile;
+mod document;
+pub mod resources;
+
+use std::collections::BTreeSet;
+
+use thiserror::Error;
+
+use crate::headers::FoldedName;
+use crate::limits::RequestLimits;
+use crate::path::Policy;
+use crate::template::Template;
+use crate::trust::TrustStore;
+
+pub use compile::trust_store;
+pub use document::typed;
+
+/// What a configuration document comes to. Immutable.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `serverTlsPolicy.mtlsPolicy.clientValidationMode`
+    pub mode: Mode,
+    /// `trustConfig`; absent in `ALLOW_INVALID_OR_MISSING_CLIENT_CERT` if nothing is validated.
+    pub trust_store: Option<TrustStore>,
+    /// `profile`
+    pub policy: Policy,
+    /// `limits`
+    pub limits: RequestLimits,
+    /// Edits of requests, `customRequestHeaders` and `headerAction` together.
+    pub request: HeaderRules,
+    /// Edits of responses.
+    pub response: HeaderRules,
+    /// `rejection`
+    pub rejection: Rejection,
+    /// `source.connection.keepForwardedHeader`
+    pub keep_forwarded_header: bool,
+}
+
+/// What becomes of a request whose certificate is missing or not verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// No `serverTlsPolicy.mtlsPolicy`: client certificates mean nothing and all variables are
+    /// empty, as behind a load balancer without mTLS.
+    Off,
+    /// `ALLOW_INVALID_OR_MISSING_CLIENT_CERT`
+    AllowInvalidOrMissing,
+    /// `REJECT_INVALID`
+    RejectInvalid,
+}
+
+/// How a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// No HTTP response: the stream is reset.
+    Close,
+    /// A local answer.
+    Respond {
+        /// 400 to 599.
+        status: u16,
+        /// The body, as it is.
+        body: String,
+        /// Whether the client may read why: `client_cert_error` follows the body.
+        show_reason: bool,
+    },
+}
+
+/// Header edits of one direction.
+#[derive(Clone, Debug, Default)]
+pub struct HeaderRules {
+    /// Names that go, in every spelling.
+    pub remove: BTreeSet<FoldedName>,
+    /// Names and values that come.
+    pub add: Vec<(String, Template)>,
+}
+
+/// Why a configuration is refused: where, and what. One line.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{path}: {reason}")]
+pub struct ConfigError {
+    /// The field's path, such as `trustConfig.trustStores[0].trustAnchors[1].pemCertificate`.
+    pub path: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(path: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration as a proxy-wasm host hands it over: JSON text (from a `StringValue`)
+    /// or a serialized `google.protobuf.Struct` (inline YAML in Envoy).
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ConfigError> {
+        compile::config(document::read(bytes)?)
+    }
+}

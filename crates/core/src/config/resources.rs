@@ -1,0 +1,216 @@
+//! The configuration document and Google's resources in it, field for field. Closed schemas: an
+//! unknown field is an error.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::path::Profile;
+
+/// The whole document.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Document {
+    /// `certificatemanager.googleapis.com/v1` TrustConfig
+    pub trust_config: Option<TrustConfig>,
+    /// `networksecurity.googleapis.com/v1` ServerTlsPolicy
+    pub server_tls_policy: Option<ServerTlsPolicy>,
+    /// BackendService `customRequestHeaders`: `Name:value`.
+    pub custom_request_headers: Vec<String>,
+    /// UrlMap `headerAction`
+    pub header_action: HeaderAction,
+    /// Which rules apply.
+    pub profile: Profile,
+    /// Limits on one request.
+    pub limits: Limits,
+    /// What becomes of a refused request.
+    pub rejection: Rejection,
+    /// Where the certificate comes from.
+    pub source: Source,
+}
+
+/// TrustConfig. Output-only and descriptive fields are read and not used.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct TrustConfig {
+    /// Bare ID or `projects/…/trustConfigs/ID`.
+    pub name: Option<String>,
+    /// Not used.
+    pub description: Option<String>,
+    /// Not used.
+    pub labels: BTreeMap<String, String>,
+    /// Not used.
+    pub tags: BTreeMap<String, String>,
+    /// Not used.
+    pub etag: Option<String>,
+    /// Not used.
+    pub create_time: Option<String>,
+    /// Not used.
+    pub update_time: Option<String>,
+    /// At most one.
+    pub trust_stores: Vec<TrustStore>,
+    /// Certificates accepted as they are, expired or self-signed too.
+    pub allowlisted_certificates: Vec<PemCertificate>,
+    /// Trust domain to trust store; refused until it is supported.
+    pub spiffe_trust_stores: BTreeMap<String, TrustStore>,
+}
+
+/// One trust store.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct TrustStore {
+    /// Certificates a path may end at.
+    pub trust_anchors: Vec<PemCertificate>,
+    /// Certificates a path may lead through.
+    pub intermediate_cas: Vec<PemCertificate>,
+}
+
+/// One certificate in PEM.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PemCertificate {
+    /// Exactly one block.
+    pub pem_certificate: String,
+}
+
+/// ServerTlsPolicy.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct ServerTlsPolicy {
+    /// Not used.
+    pub name: Option<String>,
+    /// Not used.
+    pub description: Option<String>,
+    /// Not used.
+    pub labels: BTreeMap<String, String>,
+    /// Not used.
+    pub create_time: Option<String>,
+    /// Not used.
+    pub update_time: Option<String>,
+    /// Traffic Director only; must be false.
+    pub allow_open: bool,
+    /// Traffic Director only; must be absent.
+    pub server_certificate: Option<serde_json::Value>,
+    /// Absent: client certificates are not asked for.
+    pub mtls_policy: Option<MtlsPolicy>,
+}
+
+/// MTLSPolicy.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct MtlsPolicy {
+    /// What becomes of missing and invalid certificates.
+    pub client_validation_mode: ClientValidationMode,
+    /// The TrustConfig's name; must be that of `trustConfig` if both are given.
+    #[serde(default)]
+    pub client_validation_trust_config: Option<String>,
+    /// Traffic Director only; must be empty.
+    #[serde(default)]
+    pub client_validation_ca: Vec<serde_json::Value>,
+    /// Beta field.
+    #[serde(default)]
+    pub tier: Tier,
+}
+
+/// `clientValidationMode`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ClientValidationMode {
+    /// Everything goes to the backend, with the truth in the variables.
+    AllowInvalidOrMissingClientCert,
+    /// Only verified certificates go to the backend.
+    RejectInvalid,
+}
+
+/// `tier`: no page says what differs, so only the standard one is accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Tier {
+    /// Unset.
+    #[default]
+    TierUnspecified,
+    /// Standard.
+    Standard,
+}
+
+/// UrlMap's HttpHeaderAction.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct HeaderAction {
+    /// Added to the request.
+    pub request_headers_to_add: Vec<HeaderOption>,
+    /// Removed from the request.
+    pub request_headers_to_remove: Vec<String>,
+    /// Added to the response.
+    pub response_headers_to_add: Vec<HeaderOption>,
+    /// Removed from the response.
+    pub response_headers_to_remove: Vec<String>,
+}
+
+/// HttpHeaderOption.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct HeaderOption {
+    /// The name.
+    pub header_name: String,
+    /// The value, with variables.
+    pub header_value: String,
+    /// Whether it takes the place of what was sent. A value with a certificate variable always does.
+    #[serde(default)]
+    pub replace: bool,
+}
+
+/// `limits`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Limits {
+    /// See `RequestLimits`.
+    pub presented_certificates: Option<usize>,
+    /// See `RequestLimits`.
+    pub payload_bytes: Option<usize>,
+    /// See `RequestLimits`.
+    pub forwarded_header_bytes: Option<usize>,
+    /// See `RequestLimits`.
+    pub rendered_bytes: Option<usize>,
+}
+
+/// `rejection`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Rejection {
+    /// `CLOSE` or `RESPOND`.
+    pub action: RejectionAction,
+    /// `RESPOND` only: 400 to 599, default 403.
+    pub status: Option<u16>,
+    /// `RESPOND` only.
+    pub body: Option<String>,
+    /// `RESPOND` only: whether the client may read why.
+    pub show_reason: Option<bool>,
+}
+
+/// `rejection.action`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RejectionAction {
+    /// The stream is reset without a response.
+    #[default]
+    Close,
+    /// A local answer.
+    Respond,
+}
+
+/// `source`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Source {
+    /// The connection that this proxy terminated.
+    pub connection: ConnectionSource,
+}
+
+/// `source.connection`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct ConnectionSource {
+    /// Lets `x-forwarded-client-cert`, as this proxy wrote it, go on to the backend.
+    pub keep_forwarded_header: bool,
+}

@@ -1,0 +1,223 @@
+//! PEM (RFC 7468), as strict as identities need and as lenient as producers differ: line ends may
+//! be LF, CRLF, blanks, tabs or absent (a header cannot hold a line end), padding may be absent.
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use thiserror::Error;
+
+const BEGIN: &[u8] = b"-----BEGIN ";
+const END: &[u8] = b"-----END ";
+const DASHES: &[u8] = b"-----";
+const CERTIFICATE: &[u8] = b"CERTIFICATE";
+
+/// RFC 7468 section 3 allows padding to be missed; unused bits must still be zero.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// What may stand around the blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Around {
+    /// White space only, and every block is a certificate: what a proxy or a configuration holds.
+    Nothing,
+    /// Any text, and blocks with other labels are passed over: files that people keep.
+    AnyText,
+}
+
+/// What is wrong with a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum PemFault {
+    /// Text outside the blocks.
+    #[error("text outside BEGIN and END")]
+    TextAround,
+    /// The BEGIN line is not closed, or the label is not CERTIFICATE.
+    #[error("not labelled CERTIFICATE")]
+    Label,
+    /// No END line with the same label.
+    #[error("no END CERTIFICATE")]
+    NoEnd,
+    /// Not base64 of at least one octet.
+    #[error("not base64")]
+    Base64,
+    /// More certificates than allowed.
+    #[error("more certificates than allowed")]
+    TooMany,
+    /// More DER octets in all than allowed.
+    #[error("more octets than allowed")]
+    TooLarge,
+}
+
+/// Bounds on what is decoded; both are checked before base64 is.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Certificates.
+    pub certificates: usize,
+    /// DER octets in all.
+    pub der_bytes: usize,
+}
+
+/// Decodes all certificates of `text`, in order. No certificate at all is an empty list.
+///
+/// # Errors
+/// The index of the block that is wrong, from 0, and what is wrong with it.
+pub fn certificates(
+    text: &[u8],
+    around: Around,
+    bounds: Bounds,
+) -> Result<Vec<Vec<u8>>, (usize, PemFault)> {
+    let mut bodies: Vec<&[u8]> = Vec::new();
+    let mut rest = text;
+    loop {
+        let index = bodies.len();
+        let fault = |fault| (index, fault);
+        let Some(begin) = find(rest, BEGIN) else {
+            if around == Around::Nothing && !is_blank(rest) {
+                return Err(fault(PemFault::TextAround));
+            }
+            break;
+        };
+        let (before, block) = rest.split_at(begin);
+        if around == Around::Nothing && !is_blank(before) {
+            return Err(fault(PemFault::TextAround));
+        }
+        let label_on = block.strip_prefix(BEGIN).unwrap_or_default();
+        let label_length = find(label_on, DASHES).ok_or_else(|| fault(PemFault::Label))?;
+        let (label, after_label) = label_on.split_at(label_length);
+        let body_on = after_label.strip_prefix(DASHES).unwrap_or_default();
+        let body_length = find(body_on, END).ok_or_else(|| fault(PemFault::NoEnd))?;
+        let (body, end_line) = body_on.split_at(body_length);
+        let after_block = end_line
+            .strip_prefix(END)
+            .and_then(|line| line.strip_prefix(label))
+            .and_then(|line| line.strip_prefix(DASHES))
+            .ok_or_else(|| fault(PemFault::NoEnd))?;
+        rest = after_block;
+        if label != CERTIFICATE {
+            if around == Around::Nothing {
+                return Err(fault(PemFault::Label));
+            }
+            continue;
+        }
+        if index >= bounds.certificates {
+            return Err(fault(PemFault::TooMany));
+        }
+        bodies.push(body);
+    }
+
+    let mut left = bounds.der_bytes;
+    let mut decoded = Vec::with_capacity(bodies.len());
+    for (index, body) in bodies.into_iter().enumerate() {
+        let base64: Vec<u8> = body
+            .iter()
+            .copied()
+            .filter(|byte| !is_white(*byte))
+            .collect();
+        // Three octets for four characters, rounded down: never more than is really there.
+        let unpadded = base64.iter().filter(|&&byte| byte != b'=').count();
+        if unpadded.saturating_mul(3) / 4 > left {
+            return Err((index, PemFault::TooLarge));
+        }
+        let der = BASE64
+            .decode(&base64)
+            .ok()
+            .filter(|der| !der.is_empty())
+            .ok_or((index, PemFault::Base64))?;
+        left = left
+            .checked_sub(der.len())
+            .ok_or((index, PemFault::TooLarge))?;
+        decoded.push(der);
+    }
+    Ok(decoded)
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
+}
+
+fn is_white(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+fn is_blank(text: &[u8]) -> bool {
+    text.iter().copied().all(is_white)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds {
+        certificates: 3,
+        der_bytes: 10,
+    };
+
+    fn strict(text: &str) -> Result<Vec<Vec<u8>>, (usize, PemFault)> {
+        certificates(text.as_bytes(), Around::Nothing, BOUNDS)
+    }
+
+    fn block(body: &str) -> String {
+        format!("-----BEGIN CERTIFICATE-----{body}-----END CERTIFICATE-----")
+    }
+
+    #[test]
+    fn separators_and_padding_vary() {
+        for body in [
+            "\nAQID\n",
+            "\r\nAQ\r\nID\r\n",
+            " AQID ",
+            "\n\tAQ\n\tID",
+            "AQID",
+        ] {
+            assert_eq!(strict(&block(body)), Ok(vec![vec![1, 2, 3]]), "{body:?}");
+        }
+        assert_eq!(strict(&block("AQ==")), Ok(vec![vec![1]]));
+        assert_eq!(strict(&block("AQ")), Ok(vec![vec![1]]));
+        assert_eq!(strict(""), Ok(vec![]));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_index() {
+        let good = block("AQID");
+        let cases = [
+            (format!("{good} x {good}"), (1, PemFault::TextAround)),
+            (format!("{good}x"), (1, PemFault::TextAround)),
+            (format!("{good}{}", block("A*==")), (1, PemFault::Base64)),
+            (block("AR=="), (0, PemFault::Base64)),
+            (block(""), (0, PemFault::Base64)),
+            (
+                "-----BEGIN CERTIFICATE-----AQID".to_owned(),
+                (0, PemFault::NoEnd),
+            ),
+            ("-----BEGIN CERT".to_owned(), (0, PemFault::Label)),
+            (
+                "-----BEGIN PRIVATE KEY-----AQID-----END PRIVATE KEY-----".to_owned(),
+                (0, PemFault::Label),
+            ),
+            (good.repeat(4), (3, PemFault::TooMany)),
+            (block("AQIDBAUGBwgJCgs="), (0, PemFault::TooLarge)),
+            (
+                format!("{}{}", block("AQIDBAUG"), block("AQIDBAUG")),
+                (1, PemFault::TooLarge),
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(strict(&text), Err(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn files_may_hold_text_and_other_blocks() {
+        let text = format!(
+            "subject=x\n-----BEGIN PRIVATE KEY-----AQID-----END PRIVATE KEY-----\n{}\nend",
+            block("AQID")
+        );
+        assert_eq!(
+            certificates(text.as_bytes(), Around::AnyText, BOUNDS),
+            Ok(vec![vec![1, 2, 3]])
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! Envoy's `x-forwarded-client-cert`, text form.
+//!
+//! `URI=`, `DNS=` and `By=` are written raw, so a subject alternative name can add pairs and whole
+//! elements. The pairs that matter here, `Cert=` and `Chain=`, are quoted, percent-encoded and
+//! written before anything that a client chooses; the first of each is Envoy's own.
+
+use std::borrow::Cow;
+
+/// A value that is not closed or not percent-encoded as Envoy does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+/// The value of the first pair with this key, percent-decoded. Keys are compared without case.
+///
+/// # Errors
+/// The pair is there but its value cannot be decoded.
+pub fn first_value(header: &[u8], key: &str) -> Result<Option<Vec<u8>>, Malformed> {
+    let mut rest = header;
+    while !rest.is_empty() {
+        let (pair, after) = split_pair(rest);
+        rest = after;
+        let Some(equals) = pair.iter().position(|&byte| byte == b'=') else {
+            continue;
+        };
+        let (name, value) = pair.split_at(equals);
+        if !name.trim_ascii().eq_ignore_ascii_case(key.as_bytes()) {
+            continue;
+        }
+        let value = unquote(value.get(1..).unwrap_or_default())?;
+        return percent_decode(&value).map(Some);
+    }
+    Ok(None)
+}
+
+/// Splits at the first `;` or `,` that is not inside quotes. A quote that is never closed swallows
+/// the rest.
+fn split_pair(text: &[u8]) -> (&[u8], &[u8]) {
+    let mut quoted = false;
+    let mut escaped = false;
+    for (index, &byte) in text.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b';' | b',' if !quoted => {
+                let (pair, separator_on) = text.split_at(index);
+                return (pair, separator_on.get(1..).unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
+    (text, &[])
+}
+
+/// Takes the quotes off; inside them only `\"` and `\\` are escapes.
+fn unquote(value: &[u8]) -> Result<Cow<'_, [u8]>, Malformed> {
+    let value = value.trim_ascii();
+    let Some(inner) = value.strip_prefix(b"\"") else {
+        return if value.contains(&b'"') {
+            Err(Malformed)
+        } else {
+            Ok(Cow::Borrowed(value))
+        };
+    };
+    let inner = inner.strip_suffix(b"\"").ok_or(Malformed)?;
+    if !inner.iter().any(|byte| matches!(byte, b'\\' | b'"')) {
+        return Ok(Cow::Borrowed(inner));
+    }
+    let mut unescaped = Vec::with_capacity(inner.len());
+    let mut bytes = inner.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        match (byte, bytes.peek()) {
+            (b'\\', Some(&escaped @ (b'"' | b'\\'))) => {
+                unescaped.push(escaped);
+                bytes.next();
+            }
+            (b'"', _) | (b'\\', None) => return Err(Malformed),
+            _ => unescaped.push(byte),
+        }
+    }
+    Ok(Cow::Owned(unescaped))
+}
+
+/// RFC 3986 2.1; `+` is itself (Envoy, AWS and Apache write it so).
+fn percent_decode(value: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let mut decoded = Vec::with_capacity(value.len());
+    let mut bytes = value.iter().copied();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let high = bytes.next().and_then(hex_digit).ok_or(Malformed)?;
+        let low = bytes.next().and_then(hex_digit).ok_or(Malformed)?;
+        decoded.push((high << 4) | low);
+    }
+    Ok(decoded)
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain(header: &str) -> Result<Option<String>, Malformed> {
+        first_value(header.as_bytes(), "Chain")
+            .map(|value| value.map(|bytes| String::from_utf8(bytes).unwrap()))
+    }
+
+    #[test]
+    fn finds_the_first_pair_only() {
+        assert_eq!(chain(""), Ok(None));
+        assert_eq!(chain("Hash=00;Subject=\"CN=x\""), Ok(None));
+        assert_eq!(
+            chain("Hash=00;Chain=\"a%0Ab+c\""),
+            Ok(Some("a\nb+c".into()))
+        );
+        assert_eq!(chain("Hash=00;chain=ab"), Ok(Some("ab".into())));
+        assert_eq!(
+            chain("Chain=\"real\";URI=spiffe://a/b,By=x;Chain=\"forged\""),
+            Ok(Some("real".into()))
+        );
+    }
+
+    #[test]
+    fn quotes_hide_separators() {
+        assert_eq!(
+            chain("Subject=\"\\\"; Chain=x\";Chain=y"),
+            Ok(Some("y".into()))
+        );
+        assert_eq!(chain("Subject=\"a;Chain=x\""), Ok(None));
+        assert_eq!(chain("Hash=\"aa,Chain=\"x\""), Ok(None));
+    }
+
+    #[test]
+    fn broken_values_are_not_missing() {
+        for header in [
+            "Chain=\"a",
+            "Chain=\"a%4\"",
+            "Chain=\"a%zz\"",
+            "Chain=a\"b",
+            "Chain=\"a\"b\"",
+        ] {
+            assert_eq!(chain(header), Err(Malformed), "{header}");
+        }
+    }
+}

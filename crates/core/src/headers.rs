@@ -1,0 +1,88 @@
+//! What is done to headers: which names go, which values come.
+
+use std::collections::BTreeSet;
+
+/// A header name as the field compares names: letter case aside, and `_` for `-`, since many
+/// backends fold one to the other (CGI and its heirs).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FoldedName(Vec<u8>);
+
+impl FoldedName {
+    /// Folds a name.
+    #[must_use]
+    pub fn new(name: &[u8]) -> Self {
+        let fold = |byte: &u8| match byte {
+            b'_' => b'-',
+            byte => byte.to_ascii_lowercase(),
+        };
+        Self(name.iter().map(fold).collect())
+    }
+}
+
+/// One header to add.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddedHeader {
+    /// The name, as configured.
+    pub name: String,
+    /// The value: printable ASCII.
+    pub value: String,
+}
+
+/// What is done to one message's headers: first all names in `remove`, then every addition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderEdits<'a> {
+    /// Folded names that go, in every spelling.
+    pub remove: Option<&'a BTreeSet<FoldedName>>,
+    /// A header that stays in exactly this spelling, though its folded name goes.
+    pub keep: Option<&'static str>,
+    /// Headers that come, in order.
+    pub add: Vec<AddedHeader>,
+}
+
+impl HeaderEdits<'_> {
+    /// Which of the `names` present go: each spelling once.
+    pub fn removals<'n>(&self, names: impl Iterator<Item = &'n [u8]>) -> BTreeSet<&'n [u8]> {
+        let Some(remove) = self.remove else {
+            return BTreeSet::new();
+        };
+        names
+            .filter(|name| self.keep.map(str::as_bytes) != Some(*name))
+            .filter(|name| remove.contains(&FoldedName::new(name)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_goes_once() {
+        let remove: BTreeSet<_> = [&b"X-Client-Cert-Leaf"[..], b"x-forwarded-client-cert"]
+            .map(FoldedName::new)
+            .into();
+        let edits = HeaderEdits {
+            remove: Some(&remove),
+            keep: Some("x-forwarded-client-cert"),
+            add: vec![],
+        };
+        let names: [&[u8]; 7] = [
+            b"x-client-cert-leaf",
+            b"X_Client-Cert_Leaf",
+            b"x-client-cert-leaf",
+            b"x-client-cert-leaf2",
+            b"x-forwarded-client-cert",
+            b"x_forwarded_client_cert",
+            b"\xff",
+        ];
+        let gone: Vec<&[u8]> = edits.removals(names.into_iter()).into_iter().collect();
+        assert_eq!(
+            gone,
+            [
+                &b"X_Client-Cert_Leaf"[..],
+                b"x-client-cert-leaf",
+                b"x_forwarded_client_cert"
+            ]
+        );
+    }
+}

@@ -1,0 +1,83 @@
+//! From an end entity to a trust anchor: `search` asks who could have issued this, `validate` what
+//! RFC 5280 section 6.1 and the profile say about it.
+
+mod budget;
+mod error;
+mod name_constraints;
+mod profile;
+mod search;
+mod validate;
+
+use rustls_pki_types::SignatureVerificationAlgorithm;
+
+pub use error::{PathError, PathFault};
+pub use profile::{KeyFault, Profile};
+
+use crate::trust::TrustStore;
+use crate::x509::{Certificate, KeyPurpose, UnixSeconds};
+
+/// Certificates on a path at the most, end entity and anchor counted.
+/// Google, "Quotas and limits": chain depth 10.
+pub const MAX_DEPTH: usize = 10;
+
+/// What a path must satisfy (RFC 5280 6.1.1).
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// GOOGLE or RFC5280.
+    pub profile: Profile,
+    /// The purpose the end entity's key is used for; `None` asks for none (RFC5280 only).
+    pub purpose: Option<KeyPurpose>,
+    /// RFC5280 only: dates, basicConstraints and keyUsage of trust anchors count too.
+    pub enforce_anchor_constraints: bool,
+}
+
+/// Signature algorithms that may be used; a backend gives them.
+pub type Algorithms = &'static [&'static dyn SignatureVerificationAlgorithm];
+
+/// A path that was built and validated. Only [`build`] makes one.
+#[derive(Clone, Debug)]
+pub struct ValidatedPath<'a> {
+    certificates: Vec<&'a Certificate>,
+}
+
+impl<'a> ValidatedPath<'a> {
+    /// The whole path: end entity first, trust anchor last.
+    #[must_use]
+    pub fn certificates(&self) -> &[&'a Certificate] {
+        &self.certificates
+    }
+
+    /// The path without end entity and trust anchor, the end entity's issuer first.
+    #[must_use]
+    pub fn intermediates(&self) -> &[&'a Certificate] {
+        match self.certificates.as_slice() {
+            [_, middle @ .., _] => middle,
+            _ => &[],
+        }
+    }
+}
+
+/// Builds and validates a path from `end_entity` over `presented` and configured intermediates to a
+/// trust anchor of `store`.
+///
+/// # Errors
+/// No acceptable path was found, or the search's budget ran out. Of several paths that failed, the
+/// most useful reason is given. A path that fails by key purpose alone is reported so.
+pub fn build<'a>(
+    end_entity: &'a Certificate,
+    presented: &'a [Certificate],
+    store: &'a TrustStore,
+    policy: &Policy,
+    algorithms: Algorithms,
+    validation_time: UnixSeconds,
+) -> Result<ValidatedPath<'a>, PathError> {
+    search::Search::new(
+        end_entity,
+        presented,
+        store,
+        policy,
+        algorithms,
+        validation_time,
+    )
+    .run()
+}

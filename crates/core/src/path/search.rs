@@ -1,0 +1,327 @@
+//! Who could have issued this certificate? A depth-first search from the end entity to an anchor.
+//!
+//! Names, dates, constraints and key purposes cut branches as they are met; signatures are verified
+//! only on paths that have reached an anchor, from the anchor down, and each link at most once.
+
+use super::budget::Budget;
+use super::error::{PathError, PathFault};
+use super::validate::{self, IssuerRole};
+use super::{Algorithms, MAX_DEPTH, Policy, Profile, ValidatedPath};
+use crate::trust::TrustStore;
+use crate::x509::{Certificate, UnixSeconds, dotted_algorithm};
+
+/// One search; everything it needs and what it has learnt.
+pub(super) struct Search<'a, 'p> {
+    end_entity: &'a Certificate,
+    presented: Vec<&'a Certificate>,
+    store: &'a TrustStore,
+    policy: &'p Policy,
+    algorithms: Algorithms,
+    time: UnixSeconds,
+    budget: Budget,
+    /// Links already tried: issuer, subject, verdict. Certificates are told apart by address.
+    links: Vec<(
+        *const Certificate,
+        *const Certificate,
+        Result<(), PathFault>,
+    )>,
+    /// The most useful reason so far.
+    best: Option<PathError>,
+    /// The first certificate that failed by its purpose while purposes were enforced.
+    purpose: Option<PathError>,
+    /// A branch was cut because it became too long.
+    too_deep: Option<PathError>,
+    enforce_purpose: bool,
+}
+
+/// A branch ended without a path.
+enum Branch {
+    /// Try the next one.
+    Dead,
+    /// Nothing more may be tried.
+    Stop(PathError),
+}
+
+/// How well a potential issuer's key identifier fits; smaller is tried first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum KeyIdFit {
+    Match,
+    Unknown,
+    Mismatch,
+}
+
+/// A certificate whose subject is the name that is looked for.
+#[derive(Clone, Copy)]
+struct PotentialIssuer<'a> {
+    certificate: &'a Certificate,
+    role: IssuerRole,
+    fit: KeyIdFit,
+    /// Anchors before configured intermediates before presented ones.
+    trust_rank: u8,
+}
+
+impl<'a, 'p> Search<'a, 'p> {
+    pub(super) fn new(
+        end_entity: &'a Certificate,
+        presented: &'a [Certificate],
+        store: &'a TrustStore,
+        policy: &'p Policy,
+        algorithms: Algorithms,
+        time: UnixSeconds,
+    ) -> Self {
+        let mut distinct: Vec<&Certificate> = Vec::with_capacity(presented.len());
+        for certificate in presented {
+            let known = certificate == end_entity
+                || distinct.contains(&certificate)
+                || store.contains(certificate);
+            if !known {
+                distinct.push(certificate);
+            }
+        }
+        Self {
+            end_entity,
+            presented: distinct,
+            store,
+            policy,
+            algorithms,
+            time,
+            budget: Budget::new(),
+            links: Vec::new(),
+            best: None,
+            purpose: None,
+            too_deep: None,
+            enforce_purpose: true,
+        }
+    }
+
+    pub(super) fn run(mut self) -> Result<ValidatedPath<'a>, PathError> {
+        match self.search_once() {
+            Ok(path) => return Ok(path),
+            Err(error) if self.purpose.is_none() => return Err(error),
+            Err(_) => {}
+        }
+        // A purpose was wrong somewhere. Was that all? Signatures already verified are not
+        // verified again.
+        let purpose = self.purpose.take();
+        self.enforce_purpose = false;
+        self.best = None;
+        self.too_deep = None;
+        self.budget.renew_candidates();
+        match (self.search_once(), purpose) {
+            (Ok(_), Some(purpose)) => Err(purpose),
+            (Ok(path), None) => Ok(path),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    fn search_once(&mut self) -> Result<ValidatedPath<'a>, PathError> {
+        let at_end_entity = |fault| PathError { position: 0, fault };
+        validate::end_entity(self.end_entity, self.policy, self.time).map_err(at_end_entity)?;
+        if self.enforce_purpose
+            && let Err(fault) = validate::purpose(self.end_entity, 0, None, self.policy)
+        {
+            let error = at_end_entity(fault);
+            self.purpose = Some(error.clone());
+            return Err(error);
+        }
+        let mut path = vec![self.end_entity];
+        match self.extend(&mut path) {
+            Ok(()) => Ok(ValidatedPath { certificates: path }),
+            Err(Branch::Stop(error)) => Err(error),
+            Err(Branch::Dead) => {
+                Err(self
+                    .too_deep
+                    .take()
+                    .or_else(|| self.best.take())
+                    .unwrap_or(PathError {
+                        position: 0,
+                        fault: PathFault::UnknownIssuer,
+                    }))
+            }
+        }
+    }
+
+    /// Leads `path` on to an anchor; on success it is whole and proven.
+    fn extend(&mut self, path: &mut Vec<&'a Certificate>) -> Result<(), Branch> {
+        let Some(&subject) = path.last() else {
+            return Err(Branch::Dead);
+        };
+        let position = path.len();
+        let candidates = self.potential_issuers(subject);
+        if candidates.is_empty() {
+            self.note(position.saturating_sub(1), PathFault::UnknownIssuer);
+        }
+        for candidate in candidates {
+            self.budget
+                .examine_candidate()
+                .map_err(|fault| Branch::Stop(PathError { position, fault }))?;
+            if position >= MAX_DEPTH {
+                self.too_deep.get_or_insert(PathError {
+                    position,
+                    fault: PathFault::DepthExceeded { limit: MAX_DEPTH },
+                });
+                continue;
+            }
+            if let Err(fault) = self.acceptable(&candidate, path) {
+                self.note(position, fault);
+                continue;
+            }
+            if self.enforce_purpose
+                && let Err(fault) = validate::purpose(
+                    candidate.certificate,
+                    position,
+                    Some(candidate.role),
+                    self.policy,
+                )
+            {
+                self.purpose.get_or_insert(PathError { position, fault });
+                continue;
+            }
+            path.push(candidate.certificate);
+            let outcome = match candidate.role {
+                IssuerRole::Anchor => self.prove(path),
+                IssuerRole::Intermediate => self.extend(path),
+            };
+            match outcome {
+                Err(Branch::Dead) => {
+                    path.pop();
+                }
+                proven_or_stopped => return proven_or_stopped,
+            }
+        }
+        Err(Branch::Dead)
+    }
+
+    /// All that can be said about a candidate before a path is whole.
+    fn acceptable(
+        &self,
+        candidate: &PotentialIssuer<'a>,
+        path: &[&'a Certificate],
+    ) -> Result<(), PathFault> {
+        let certificate = candidate.certificate;
+        // Google: the issuer's subject key identifier is the authority key identifier below.
+        if candidate.fit == KeyIdFit::Mismatch && self.policy.profile == Profile::Google {
+            return Err(PathFault::KeyIdentifierMismatch);
+        }
+        // The same name and key again adds nothing but length (a loop of cross-signatures).
+        let repeats = candidate.role == IssuerRole::Intermediate
+            && path.iter().any(|earlier| {
+                earlier.subject().matches(certificate.subject())
+                    && earlier.spki() == certificate.spki()
+            });
+        if repeats {
+            return Err(PathFault::UnknownIssuer);
+        }
+        validate::issuer(certificate, candidate.role, path, self.policy, self.time)
+    }
+
+    /// The path has reached an anchor: what remains to be checked, signatures last.
+    fn prove(&mut self, path: &[&'a Certificate]) -> Result<(), Branch> {
+        if let Err(error) = validate::whole_path(path, &mut self.budget) {
+            return Err(self.dead_or_stop(error));
+        }
+        // From the anchor down, so that nothing below an unproven key costs a signature.
+        for (position, pair) in path.windows(2).enumerate().rev() {
+            let [subject, issuer] = pair else { continue };
+            if let Err(fault) = self.verify_link(issuer, subject) {
+                return Err(self.dead_or_stop(PathError { position, fault }));
+            }
+        }
+        Ok(())
+    }
+
+    fn dead_or_stop(&mut self, error: PathError) -> Branch {
+        if matches!(error.fault, PathFault::BudgetSpent { .. }) {
+            Branch::Stop(error)
+        } else {
+            self.note(error.position, error.fault);
+            Branch::Dead
+        }
+    }
+
+    /// RFC 5280 6.1.3 a 1: `issuer`'s key verifies `subject`'s signature.
+    fn verify_link(
+        &mut self,
+        issuer: &'a Certificate,
+        subject: &'a Certificate,
+    ) -> Result<(), PathFault> {
+        let link: (*const Certificate, *const Certificate) = (issuer, subject);
+        if let Some((.., verdict)) = self.links.iter().find(|(from, to, _)| (*from, *to) == link) {
+            return verdict.clone();
+        }
+        let algorithm_id = subject.signature_algorithm();
+        let algorithm = self.algorithms.iter().find(|algorithm| {
+            algorithm.signature_alg_id().as_ref() == algorithm_id
+                && algorithm.public_key_alg_id().as_ref() == issuer.key_algorithm()
+        });
+        let verdict = match algorithm {
+            Some(algorithm) if self.policy.profile.allows_signature(algorithm_id) => {
+                self.budget.verify_signature()?;
+                algorithm
+                    .verify_signature(issuer.key_bits(), subject.tbs(), subject.signature())
+                    .map_err(|_| PathFault::InvalidSignature)
+            }
+            _ => Err(PathFault::UnsupportedSignatureAlgorithm {
+                oid: dotted_algorithm(algorithm_id),
+            }),
+        };
+        self.links.push((link.0, link.1, verdict.clone()));
+        verdict
+    }
+
+    /// Certificates whose subject is `subject`'s issuer, the most promising first. The order
+    /// depends on the certificates alone, not on how they were presented.
+    fn potential_issuers(&self, subject: &Certificate) -> Vec<PotentialIssuer<'a>> {
+        let store = self.store;
+        let rank = |certificate: &'a Certificate, role, trust_rank| PotentialIssuer {
+            certificate,
+            role,
+            fit: key_id_fit(certificate, subject),
+            trust_rank,
+        };
+        let anchors = store
+            .anchors_named(subject.issuer())
+            .map(|certificate| rank(certificate, IssuerRole::Anchor, 0));
+        let configured = store
+            .intermediates_named(subject.issuer())
+            .map(|certificate| rank(certificate, IssuerRole::Intermediate, 1));
+        let presented = self
+            .presented
+            .iter()
+            .filter(|certificate| certificate.subject().matches(subject.issuer()))
+            .map(|certificate| rank(certificate, IssuerRole::Intermediate, 2));
+        let mut candidates: Vec<_> = anchors.chain(configured).chain(presented).collect();
+        candidates.sort_by(|a, b| {
+            (a.fit, a.trust_rank)
+                .cmp(&(b.fit, b.trust_rank))
+                .then_with(|| a.certificate.der().cmp(b.certificate.der()))
+        });
+        candidates
+    }
+
+    fn note(&mut self, position: usize, fault: PathFault) {
+        let better = self
+            .best
+            .as_ref()
+            .is_none_or(|best| fault.rank() > best.fault.rank());
+        if better {
+            self.best = Some(PathError { position, fault });
+        }
+    }
+}
+
+/// RFC 5280 4.2.1.1: the authority key identifier names the issuer's key.
+fn key_id_fit(issuer: &Certificate, subject: &Certificate) -> KeyIdFit {
+    let authority = subject.extensions().authority_key_id;
+    let own = issuer.extensions().subject_key_id;
+    match (authority, own) {
+        (Some(authority), Some(own)) => {
+            if subject.bytes(authority) == issuer.bytes(own) {
+                KeyIdFit::Match
+            } else {
+                KeyIdFit::Mismatch
+            }
+        }
+        _ => KeyIdFit::Unknown,
+    }
+}

@@ -1,0 +1,74 @@
+//! The way of one request through the gate. Start reading here.
+//!
+//! ```text
+//! connection ──decode──▶ ForwardedChain ──parse──▶ Certificate ──build + validate──▶ ValidatedPath
+//!  (adapter)  forwarded/                  x509/                  path/ + trust            │ or PathError
+//!                                                                                         ▼
+//! HeaderEdits ◀──render── Template ◀──── Variables ◀──────────────────────────────── ClientCert
+//!  or refusal  template.rs               variables.rs                               client_cert.rs
+//!       └── Decision (decision.rs): the adapter only carries it out
+//! ```
+
+use crate::client_cert::ClientCert;
+use crate::config::{Config, Mode};
+use crate::decision::Decision;
+use crate::forwarded::connection::Connection;
+use crate::path::Algorithms;
+use crate::x509::UnixSeconds;
+
+/// The header in which Envoy writes the presented chain.
+pub const FORWARDED_HEADER: &str = "x-forwarded-client-cert";
+
+/// A configuration and the signature algorithms to validate with. Shared by all requests; keeps
+/// nothing of any of them.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    config: Config,
+    algorithms: Algorithms,
+}
+
+impl Pipeline {
+    /// Puts the two together.
+    #[must_use]
+    pub fn new(config: Config, algorithms: Algorithms) -> Self {
+        Self { config, algorithms }
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Decides about one request on a connection that this proxy terminated. Without a time
+    /// nothing but an allowlisted certificate is verified.
+    #[must_use]
+    pub fn run(
+        &self,
+        connection: &Connection<'_>,
+        validation_time: Option<UnixSeconds>,
+    ) -> Decision<'_> {
+        let client_cert = self.judge(connection, validation_time);
+        Decision::new(&self.config, &client_cert)
+    }
+
+    /// The verdict alone, without what becomes of the request.
+    #[must_use]
+    pub fn judge(
+        &self,
+        connection: &Connection<'_>,
+        validation_time: Option<UnixSeconds>,
+    ) -> ClientCert {
+        if self.config.mode == Mode::Off {
+            return ClientCert::Off;
+        }
+        ClientCert::judge(
+            connection.decode(&self.config.limits),
+            self.config.trust_store.as_ref(),
+            &self.config.policy,
+            &self.config.limits,
+            self.algorithms,
+            validation_time,
+        )
+    }
+}

@@ -1,0 +1,332 @@
+//! One certificate, parsed.
+
+use core::hash::{Hash, Hasher};
+
+use sha2::{Digest, Sha256};
+use x509_parser::certificate::X509CertificateParser;
+use x509_parser::nom::Parser;
+
+use super::der::{self, NotDer, Reader, tag};
+use super::extensions::Extensions;
+use super::spki::key_kind;
+use super::{GeneralName, KeyKind, Name, ParseError, Span, UnixSeconds};
+
+/// A certificate (RFC 5280 4.1) with its DER and the fields that matter here. Nothing is proven by
+/// it being parsed.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    der: Box<[u8]>,
+    tbs: Span,
+    signature_algorithm: Span,
+    signature: Span,
+    serial: Span,
+    issuer: Name,
+    subject: Name,
+    not_before: UnixSeconds,
+    not_after: UnixSeconds,
+    spki: Span,
+    key_algorithm: Span,
+    key_bits: Span,
+    key: KeyKind,
+    extensions: Extensions,
+}
+
+impl Certificate {
+    /// Parses exactly one certificate.
+    ///
+    /// # Errors
+    /// The bytes are not strict DER, not a certificate, or a processed extension is malformed.
+    pub fn parse(der: Vec<u8>) -> Result<Self, ParseError> {
+        der::check_nesting(&der).map_err(|_| ParseError::NotDer)?;
+        let outer = Outer::read(&der).map_err(|_| ParseError::Structure {
+            field: "certificate",
+        })?;
+        let (rest, parsed) = X509CertificateParser::new()
+            .with_deep_parse_extensions(false)
+            .parse(&der)
+            .map_err(|_| ParseError::Structure {
+                field: "certificate",
+            })?;
+        if !rest.is_empty() {
+            return Err(ParseError::NotDer);
+        }
+        // RFC 5280 4.1.1.2
+        if outer.signature_algorithm.of(&der) != outer.tbs_signature_algorithm.of(&der) {
+            return Err(ParseError::SignatureAlgorithmMismatch);
+        }
+        let tbs = &parsed.tbs_certificate;
+        let version = tbs.version().0;
+        if version > 2 {
+            return Err(ParseError::Structure { field: "version" });
+        }
+        let extensions = match &outer.extensions {
+            // RFC 5280 4.1.2.9: extensions only in version 3
+            Some(_) if version != 2 => return Err(ParseError::Structure { field: "version" }),
+            Some(explicit) => Extensions::read(&der, explicit)?,
+            None => Extensions::default(),
+        };
+        let key =
+            key_kind(outer.key_algorithm.of(&der), outer.key_bits.of(&der)).map_err(|_| {
+                ParseError::Structure {
+                    field: "subjectPublicKeyInfo",
+                }
+            })?;
+        let issuer = Name::new(tbs.issuer(), outer.issuer, "issuer")?;
+        let subject = Name::new(tbs.subject(), outer.subject, "subject")?;
+        let not_before = UnixSeconds(tbs.validity().not_before.timestamp());
+        let not_after = UnixSeconds(tbs.validity().not_after.timestamp());
+        Ok(Self {
+            tbs: outer.tbs,
+            signature_algorithm: outer.signature_algorithm,
+            signature: outer.signature,
+            serial: outer.serial,
+            issuer,
+            subject,
+            not_before,
+            not_after,
+            spki: outer.spki,
+            key_algorithm: outer.key_algorithm,
+            key_bits: outer.key_bits,
+            key,
+            extensions,
+            der: der.into_boxed_slice(),
+        })
+    }
+
+    /// The whole certificate.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The signed part, tag and length included.
+    #[must_use]
+    pub fn tbs(&self) -> &[u8] {
+        self.tbs.of(&self.der)
+    }
+
+    /// The signature's AlgorithmIdentifier, without its outer tag and length.
+    #[must_use]
+    pub fn signature_algorithm(&self) -> &[u8] {
+        self.signature_algorithm.of(&self.der)
+    }
+
+    /// The signature's octets.
+    #[must_use]
+    pub fn signature(&self) -> &[u8] {
+        self.signature.of(&self.der)
+    }
+
+    /// The content octets of the serial number's INTEGER, a leading sign octet included.
+    #[must_use]
+    pub fn serial(&self) -> &[u8] {
+        self.serial.of(&self.der)
+    }
+
+    /// The issuer's name.
+    #[must_use]
+    pub fn issuer(&self) -> &Name {
+        &self.issuer
+    }
+
+    /// The subject's name.
+    #[must_use]
+    pub fn subject(&self) -> &Name {
+        &self.subject
+    }
+
+    /// The DER of a name of this certificate, tag and length included.
+    #[must_use]
+    pub fn name_der(&self, name: &Name) -> &[u8] {
+        name.span().of(&self.der)
+    }
+
+    /// First second of the validity.
+    #[must_use]
+    pub fn not_before(&self) -> UnixSeconds {
+        self.not_before
+    }
+
+    /// Last second of the validity.
+    #[must_use]
+    pub fn not_after(&self) -> UnixSeconds {
+        self.not_after
+    }
+
+    /// The SubjectPublicKeyInfo, tag and length included.
+    #[must_use]
+    pub fn spki(&self) -> &[u8] {
+        self.spki.of(&self.der)
+    }
+
+    /// The public key's AlgorithmIdentifier, without its outer tag and length.
+    #[must_use]
+    pub fn key_algorithm(&self) -> &[u8] {
+        self.key_algorithm.of(&self.der)
+    }
+
+    /// The octets of the public key's BIT STRING.
+    #[must_use]
+    pub fn key_bits(&self) -> &[u8] {
+        self.key_bits.of(&self.der)
+    }
+
+    /// The public key's kind and size.
+    #[must_use]
+    pub fn key(&self) -> KeyKind {
+        self.key
+    }
+
+    /// What the extensions say.
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// The bytes of a span that one of this certificate's fields holds.
+    #[must_use]
+    pub fn bytes(&self, span: Span) -> &[u8] {
+        span.of(&self.der)
+    }
+
+    /// The URI subject alternative names, in order.
+    pub fn uri_sans(&self) -> impl Iterator<Item = &[u8]> {
+        self.sans(|name| match name {
+            GeneralName::Uri(span) => Some(*span),
+            _ => None,
+        })
+    }
+
+    /// The DNS subject alternative names, in order.
+    pub fn dns_sans(&self) -> impl Iterator<Item = &[u8]> {
+        self.sans(|name| match name {
+            GeneralName::Dns(span) => Some(*span),
+            _ => None,
+        })
+    }
+
+    fn sans<'a>(
+        &'a self,
+        pick: impl Fn(&'a GeneralName) -> Option<Span> + 'a,
+    ) -> impl Iterator<Item = &'a [u8]> {
+        self.extensions
+            .subject_alt_names
+            .iter()
+            .filter_map(pick)
+            .map(|span| self.bytes(span))
+    }
+
+    /// RFC 5280 3.2: subject and issuer are the same name.
+    #[must_use]
+    pub fn is_self_issued(&self) -> bool {
+        self.subject.matches(&self.issuer)
+    }
+
+    /// SHA-256 of the DER.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(&self.der).into()
+    }
+}
+
+/// The same bytes.
+impl PartialEq for Certificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.der == other.der
+    }
+}
+
+impl Eq for Certificate {}
+
+impl Hash for Certificate {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.der.hash(state);
+    }
+}
+
+/// Where the parts of RFC 5280 4.1 lie, for what `x509-parser` does not give back as bytes.
+struct Outer<'a> {
+    tbs: Span,
+    signature_algorithm: Span,
+    signature: Span,
+    serial: Span,
+    tbs_signature_algorithm: Span,
+    issuer: Span,
+    subject: Span,
+    spki: Span,
+    key_algorithm: Span,
+    key_bits: Span,
+    extensions: Option<der::Element<'a>>,
+}
+
+impl<'a> Outer<'a> {
+    fn read(der: &'a [u8]) -> Result<Self, NotDer> {
+        let mut certificate = Reader::new(der).expect(tag::SEQUENCE)?.reader();
+        let tbs = certificate.expect(tag::SEQUENCE)?;
+        let signature_algorithm = certificate.expect(tag::SEQUENCE)?;
+        let signature = octets(&certificate.expect(tag::BIT_STRING)?)?;
+        certificate.end()?;
+
+        let mut fields = tbs.reader();
+        fields.optional(tag::context_constructed(0))?;
+        let serial = fields.expect(tag::INTEGER)?;
+        if serial.content.is_empty() {
+            return Err(NotDer);
+        }
+        let tbs_signature_algorithm = fields.expect(tag::SEQUENCE)?;
+        let issuer = fields.expect(tag::SEQUENCE)?;
+        let mut validity = fields.expect(tag::SEQUENCE)?.reader();
+        time_form(&validity.any()?)?;
+        time_form(&validity.any()?)?;
+        validity.end()?;
+        let subject = fields.expect(tag::SEQUENCE)?;
+        let spki = fields.expect(tag::SEQUENCE)?;
+        fields.optional(tag::context(1))?; // issuerUniqueID
+        fields.optional(tag::context(2))?; // subjectUniqueID
+        let extensions = fields.optional(tag::context_constructed(3))?;
+        fields.end()?;
+
+        let mut key = spki.reader();
+        let key_algorithm = key.expect(tag::SEQUENCE)?;
+        let key_bits = octets(&key.expect(tag::BIT_STRING)?)?;
+        key.end()?;
+
+        Ok(Self {
+            tbs: tbs.span,
+            signature_algorithm: signature_algorithm.content_span,
+            signature,
+            serial: serial.content_span,
+            tbs_signature_algorithm: tbs_signature_algorithm.content_span,
+            issuer: issuer.span,
+            subject: subject.span,
+            spki: spki.span,
+            key_algorithm: key_algorithm.content_span,
+            key_bits,
+            extensions,
+        })
+    }
+}
+
+/// RFC 5280 4.1.2.5: `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`, nothing else.
+fn time_form(element: &der::Element<'_>) -> Result<(), NotDer> {
+    let digits = match element.tag {
+        tag::UTC_TIME => 12,
+        tag::GENERALIZED_TIME => 14,
+        _ => return Err(NotDer),
+    };
+    match element.content.split_last() {
+        Some((b'Z', rest)) if rest.len() == digits && rest.iter().all(u8::is_ascii_digit) => Ok(()),
+        _ => Err(NotDer),
+    }
+}
+
+/// A BIT STRING of whole octets: where they lie.
+fn octets(element: &der::Element<'_>) -> Result<Span, NotDer> {
+    match der::bit_string(element.content)? {
+        (_, 0) => Ok(Span::new(
+            element.content_span.start.saturating_add(1),
+            element.content_span.end,
+        )),
+        _ => Err(NotDer),
+    }
+}

@@ -1,0 +1,405 @@
+//! The extensions of RFC 5280 4.2.1 that are processed, decoded strictly.
+
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::X509Name;
+
+use super::der::{self, Element, NotDer, Reader, tag};
+use super::oid::{extension, purpose};
+use super::{Name, ParseError, Span};
+
+/// More extensions than this in one certificate are refused before they are compared pairwise.
+const MAX_EXTENSIONS: usize = 64;
+
+/// RFC 5280 4.2.1.9
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BasicConstraints {
+    /// The subject is a CA.
+    pub ca: bool,
+    /// How many non-self-issued intermediates may follow on the path.
+    pub path_len: Option<u32>,
+}
+
+/// RFC 5280 4.2.1.3, as the first two octets of the bit string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyUsage(u16);
+
+impl KeyUsage {
+    /// `digitalSignature` (0)
+    #[must_use]
+    pub fn digital_signature(self) -> bool {
+        self.0 & 0x8000 != 0
+    }
+
+    /// `keyCertSign` (5)
+    #[must_use]
+    pub fn key_cert_sign(self) -> bool {
+        self.0 & 0x0400 != 0
+    }
+
+    /// `cRLSign` (6)
+    #[must_use]
+    pub fn crl_sign(self) -> bool {
+        self.0 & 0x0200 != 0
+    }
+}
+
+/// RFC 5280 4.2.1.12
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyPurpose {
+    /// `anyExtendedKeyUsage`
+    Any,
+    /// `id-kp-serverAuth`
+    ServerAuth,
+    /// `id-kp-clientAuth`
+    ClientAuth,
+    /// `id-kp-codeSigning`
+    CodeSigning,
+    /// `id-kp-emailProtection`
+    EmailProtection,
+    /// `id-kp-timeStamping`
+    TimeStamping,
+    /// `id-kp-OCSPSigning`
+    OcspSigning,
+    /// Any other purpose.
+    Other,
+}
+
+/// RFC 5280 4.2.1.6. Text is as the certificate has it: attacker's bytes, IA5 at most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GeneralName {
+    /// `rfc822Name`
+    Rfc822(Span),
+    /// `dNSName`
+    Dns(Span),
+    /// `directoryName`
+    Directory(Name),
+    /// `uniformResourceIdentifier`
+    Uri(Span),
+    /// `iPAddress`: 4 or 16 octets, in a name constraint 8 or 32
+    Ip(Span),
+    /// `otherName`, `x400Address`, `ediPartyName`, `registeredID`: the context tag's number.
+    Other(u8),
+}
+
+/// One subtree of RFC 5280 4.2.1.10.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GeneralSubtree {
+    /// The subtree's root.
+    pub base: GeneralName,
+    /// `minimum` is 0 and `maximum` absent, as RFC 5280 demands.
+    pub whole_subtree: bool,
+}
+
+/// RFC 5280 4.2.1.10
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameConstraints {
+    /// Names must lie in one of these, form by form.
+    pub permitted: Vec<GeneralSubtree>,
+    /// Names must lie in none of these.
+    pub excluded: Vec<GeneralSubtree>,
+    /// The extension is marked critical.
+    pub critical: bool,
+}
+
+impl NameConstraints {
+    /// How many subtrees there are in all.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.permitted.len().saturating_add(self.excluded.len())
+    }
+
+    /// No subtree at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.permitted.is_empty() && self.excluded.is_empty()
+    }
+}
+
+/// What a certificate's extensions say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extensions {
+    /// RFC 5280 4.2.1.9
+    pub basic_constraints: Option<BasicConstraints>,
+    /// RFC 5280 4.2.1.3
+    pub key_usage: Option<KeyUsage>,
+    /// RFC 5280 4.2.1.12; absent is not the same as empty.
+    pub extended_key_usage: Option<Vec<KeyPurpose>>,
+    /// RFC 5280 4.2.1.6
+    pub subject_alt_names: Vec<GeneralName>,
+    /// RFC 5280 4.2.1.10
+    pub name_constraints: Option<NameConstraints>,
+    /// RFC 5280 4.2.1.2, the key identifier.
+    pub subject_key_id: Option<Span>,
+    /// RFC 5280 4.2.1.1, the key identifier.
+    pub authority_key_id: Option<Span>,
+    /// RFC 5280 4.2.1.11: `requireExplicitPolicy` is present.
+    pub requires_explicit_policy: bool,
+    /// RFC 5280 4.2: the first critical extension that is not processed, dotted.
+    pub unprocessed_critical: Option<String>,
+}
+
+impl Extensions {
+    /// Reads `Extensions ::= SEQUENCE SIZE (1..MAX) OF Extension` from the content of `[3]`.
+    pub(super) fn read(certificate: &[u8], explicit: &Element<'_>) -> Result<Self, ParseError> {
+        let structure = |_: NotDer| ParseError::Structure {
+            field: "extensions",
+        };
+        let mut outer = explicit.reader();
+        let mut list = outer.expect(tag::SEQUENCE).map_err(structure)?.reader();
+        outer.end().map_err(structure)?;
+        if list.is_empty() {
+            return Err(structure(NotDer));
+        }
+        let mut extensions = Self::default();
+        let mut seen: Vec<&[u8]> = Vec::new();
+        while !list.is_empty() {
+            let mut fields = list.expect(tag::SEQUENCE).map_err(structure)?.reader();
+            let oid = fields.expect(tag::OID).map_err(structure)?.content;
+            let critical = match fields.optional(tag::BOOLEAN).map_err(structure)? {
+                // X.690 11.5: DEFAULT FALSE is not encoded.
+                Some(value) if !der::boolean(value.content).map_err(structure)? => {
+                    return Err(structure(NotDer));
+                }
+                value => value.is_some(),
+            };
+            let value = fields.expect(tag::OCTET_STRING).map_err(structure)?;
+            fields.end().map_err(structure)?;
+            if seen.contains(&oid) {
+                return Err(ParseError::DuplicateExtension {
+                    oid: der::dotted(oid),
+                });
+            }
+            if seen.len() >= MAX_EXTENSIONS {
+                return Err(ParseError::TooManyExtensions {
+                    limit: MAX_EXTENSIONS,
+                });
+            }
+            seen.push(oid);
+            let processed = extensions
+                .read_one(certificate, oid, critical, &value)
+                .map_err(|_| ParseError::MalformedExtension {
+                    oid: der::dotted(oid),
+                })?;
+            if critical && !processed && extensions.unprocessed_critical.is_none() {
+                extensions.unprocessed_critical = Some(der::dotted(oid));
+            }
+        }
+        Ok(extensions)
+    }
+
+    /// Reads one extension's value; `false`: it is not one of those processed.
+    fn read_one(
+        &mut self,
+        certificate: &[u8],
+        oid: &[u8],
+        critical: bool,
+        value: &Element<'_>,
+    ) -> Result<bool, NotDer> {
+        let mut reader = value.reader();
+        match oid {
+            extension::BASIC_CONSTRAINTS => {
+                self.basic_constraints = Some(basic_constraints(&mut reader)?);
+            }
+            extension::KEY_USAGE => {
+                let (bits, _) = der::bit_string(reader.expect(tag::BIT_STRING)?.content)?;
+                // RFC 5280 4.2.1.3: at least one bit is set.
+                if bits.iter().all(|&octet| octet == 0) {
+                    return Err(NotDer);
+                }
+                let octet = |index: usize| bits.get(index).copied().unwrap_or(0);
+                self.key_usage = Some(KeyUsage(u16::from_be_bytes([octet(0), octet(1)])));
+            }
+            extension::EXTENDED_KEY_USAGE => {
+                let mut list = reader.expect(tag::SEQUENCE)?.reader();
+                if list.is_empty() {
+                    return Err(NotDer);
+                }
+                let mut purposes = Vec::new();
+                while !list.is_empty() {
+                    let purpose = key_purpose(list.expect(tag::OID)?.content);
+                    // Attacker's lists may be long; each purpose counts once.
+                    if !purposes.contains(&purpose) {
+                        purposes.push(purpose);
+                    }
+                }
+                self.extended_key_usage = Some(purposes);
+            }
+            extension::SUBJECT_ALT_NAME => {
+                let mut list = reader.expect(tag::SEQUENCE)?.reader();
+                if list.is_empty() {
+                    return Err(NotDer);
+                }
+                while !list.is_empty() {
+                    let name = general_name(certificate, &list.any()?, Use::Name)?;
+                    self.subject_alt_names.push(name);
+                }
+            }
+            extension::NAME_CONSTRAINTS => {
+                let mut constraints = name_constraints(certificate, &mut reader)?;
+                constraints.critical = critical;
+                self.name_constraints = Some(constraints);
+            }
+            extension::SUBJECT_KEY_IDENTIFIER => {
+                self.subject_key_id = Some(reader.expect(tag::OCTET_STRING)?.content_span);
+            }
+            extension::AUTHORITY_KEY_IDENTIFIER => {
+                let mut fields = reader.expect(tag::SEQUENCE)?.reader();
+                self.authority_key_id = fields
+                    .optional(tag::context(0))?
+                    .map(|element| element.content_span);
+                fields.optional(tag::context_constructed(1))?;
+                fields.optional(tag::context(2))?;
+                fields.end()?;
+            }
+            // With any-policy as the initial set (RFC 5280 6.1.1 c), policies restrict nothing
+            // until a certificate requires an explicit one.
+            extension::CERTIFICATE_POLICIES => {
+                let mut list = reader.expect(tag::SEQUENCE)?.reader();
+                if list.is_empty() {
+                    return Err(NotDer);
+                }
+                while !list.is_empty() {
+                    let mut policy = list.expect(tag::SEQUENCE)?.reader();
+                    policy.expect(tag::OID)?;
+                    policy.optional(tag::SEQUENCE)?;
+                    policy.end()?;
+                }
+            }
+            extension::POLICY_CONSTRAINTS => {
+                let mut fields = reader.expect(tag::SEQUENCE)?.reader();
+                let require = fields.optional(tag::context(0))?;
+                let inhibit = fields.optional(tag::context(1))?;
+                fields.end()?;
+                if require.is_none() && inhibit.is_none() {
+                    return Err(NotDer);
+                }
+                self.requires_explicit_policy = require.is_some();
+            }
+            _ => return Ok(false),
+        }
+        reader.end()?;
+        Ok(true)
+    }
+}
+
+/// BasicConstraints ::= SEQUENCE { cA BOOLEAN DEFAULT FALSE, pathLenConstraint INTEGER (0..MAX) OPTIONAL }
+fn basic_constraints(reader: &mut Reader<'_>) -> Result<BasicConstraints, NotDer> {
+    let mut fields = reader.expect(tag::SEQUENCE)?.reader();
+    // An explicit FALSE breaks X.690 11.5 but is common in end-entity certificates and says the same.
+    let ca = match fields.optional(tag::BOOLEAN)? {
+        Some(value) => der::boolean(value.content)?,
+        None => false,
+    };
+    let path_len = match fields.optional(tag::INTEGER)? {
+        Some(value) => Some(der::unsigned(value.content)?),
+        None => None,
+    };
+    fields.end()?;
+    Ok(BasicConstraints { ca, path_len })
+}
+
+fn key_purpose(oid: &[u8]) -> KeyPurpose {
+    match oid {
+        purpose::ANY => KeyPurpose::Any,
+        purpose::SERVER_AUTH => KeyPurpose::ServerAuth,
+        purpose::CLIENT_AUTH => KeyPurpose::ClientAuth,
+        purpose::CODE_SIGNING => KeyPurpose::CodeSigning,
+        purpose::EMAIL_PROTECTION => KeyPurpose::EmailProtection,
+        purpose::TIME_STAMPING => KeyPurpose::TimeStamping,
+        purpose::OCSP_SIGNING => KeyPurpose::OcspSigning,
+        _ => KeyPurpose::Other,
+    }
+}
+
+/// Where a general name stands: an address is 4 or 16 octets, in a constraint it has a mask too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Name,
+    Constraint,
+}
+
+fn general_name(
+    certificate: &[u8],
+    element: &Element<'_>,
+    use_: Use,
+) -> Result<GeneralName, NotDer> {
+    let ia5 = |element: &Element<'_>| {
+        if element.content.is_ascii() {
+            Ok(element.content_span)
+        } else {
+            Err(NotDer)
+        }
+    };
+    match element.tag {
+        0x81 => Ok(GeneralName::Rfc822(ia5(element)?)),
+        0x82 => Ok(GeneralName::Dns(ia5(element)?)),
+        // directoryName is EXPLICIT, since Name is a CHOICE.
+        0xa4 => {
+            let mut inner = element.reader();
+            let name = inner.expect(tag::SEQUENCE)?;
+            inner.end()?;
+            let bytes = name.span.of(certificate);
+            let (rest, parsed) = X509Name::from_der(bytes).map_err(|_| NotDer)?;
+            if !rest.is_empty() {
+                return Err(NotDer);
+            }
+            Name::new(&parsed, name.span, "directoryName")
+                .map(GeneralName::Directory)
+                .map_err(|_| NotDer)
+        }
+        0x86 => Ok(GeneralName::Uri(ia5(element)?)),
+        0x87 => match (use_, element.content.len()) {
+            (Use::Name, 4 | 16) | (Use::Constraint, 8 | 32) => {
+                Ok(GeneralName::Ip(element.content_span))
+            }
+            _ => Err(NotDer),
+        },
+        0xa0 | 0xa3 | 0xa5 | 0x88 => Ok(GeneralName::Other(element.tag & 0x1f)),
+        _ => Err(NotDer),
+    }
+}
+
+fn name_constraints(
+    certificate: &[u8],
+    reader: &mut Reader<'_>,
+) -> Result<NameConstraints, NotDer> {
+    let mut fields = reader.expect(tag::SEQUENCE)?.reader();
+    let mut subtrees = |number| -> Result<Vec<GeneralSubtree>, NotDer> {
+        let Some(list) = fields.optional(tag::context_constructed(number))? else {
+            return Ok(Vec::new());
+        };
+        let mut list = list.reader();
+        if list.is_empty() {
+            return Err(NotDer);
+        }
+        let mut subtrees = Vec::new();
+        while !list.is_empty() {
+            let mut fields = list.expect(tag::SEQUENCE)?.reader();
+            let base = general_name(certificate, &fields.any()?, Use::Constraint)?;
+            // minimum [0] DEFAULT 0, maximum [1] OPTIONAL
+            let minimum = match fields.optional(tag::context(0))? {
+                Some(value) => der::unsigned(value.content)?,
+                None => 0,
+            };
+            let maximum = fields.optional(tag::context(1))?;
+            fields.end()?;
+            subtrees.push(GeneralSubtree {
+                base,
+                whole_subtree: minimum == 0 && maximum.is_none(),
+            });
+        }
+        Ok(subtrees)
+    };
+    let permitted = subtrees(0)?;
+    let excluded = subtrees(1)?;
+    fields.end()?;
+    // RFC 5280 4.2.1.10: not an empty sequence.
+    if permitted.is_empty() && excluded.is_empty() {
+        return Err(NotDer);
+    }
+    Ok(NameConstraints {
+        permitted,
+        excluded,
+        critical: false,
+    })
+}

@@ -1,0 +1,49 @@
+//! Certificates: from DER to the few fields that validation, variables and reasons need.
+//!
+//! The structure is parsed by `x509-parser`, whose types never leave this folder. What it reads
+//! leniently is read again strictly here (see `der.rs`).
+
+mod certificate;
+mod der;
+mod error;
+mod extensions;
+mod name;
+mod oid;
+mod spki;
+mod time;
+
+pub use certificate::Certificate;
+pub use error::ParseError;
+pub use extensions::{
+    BasicConstraints, Extensions, GeneralName, GeneralSubtree, KeyPurpose, KeyUsage,
+    NameConstraints,
+};
+pub use name::Name;
+pub use spki::{EcCurve, KeyKind};
+pub use time::UnixSeconds;
+
+/// A range of bytes inside the certificate it was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    start: usize,
+    end: usize,
+}
+
+impl Span {
+    const fn new(start: usize, end: usize) -> Self {
+        Self { start, end }
+    }
+
+    /// The bytes of this span in `der`; empty if it lies outside.
+    fn of(self, der: &[u8]) -> &[u8] {
+        der.get(self.start..self.end).unwrap_or_default()
+    }
+}
+
+/// The identifier of an AlgorithmIdentifier's content, dotted, for messages.
+pub(crate) fn dotted_algorithm(algorithm: &[u8]) -> String {
+    let oid = der::Reader::new(algorithm)
+        .expect(der::tag::OID)
+        .map(|element| element.content);
+    der::dotted(oid.unwrap_or_default())
+}
