@@ -1,0 +1,78 @@
+//! What the SDK dispatches to: a root context per plugin configuration, a context per stream.
+
+use std::rc::Rc;
+
+use mtls_gate_core::config::Config;
+use mtls_gate_core::pipeline::Pipeline;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, ContextType};
+
+use crate::handle::{Flow, Host as _, Level, Stream};
+use crate::host::{ProxyWasm, plugin_configuration};
+
+/// One plugin configuration. Several share a VM, so nothing is kept outside of it.
+#[derive(Default)]
+pub(crate) struct Root {
+    pipeline: Option<Rc<Pipeline>>,
+    host: Rc<ProxyWasm>,
+}
+
+impl Context for Root {}
+
+impl RootContext for Root {
+    /// Runs several times for one listener: no side effects but the line that says what is wrong.
+    fn on_configure(&mut self, size: usize) -> bool {
+        let bytes = plugin_configuration(size).unwrap_or_default();
+        match Config::from_bytes(&bytes) {
+            Ok(config) => {
+                let algorithms = mtls_gate_rustcrypto::ALGORITHMS;
+                self.pipeline = Some(Rc::new(Pipeline::new(config, algorithms)));
+                true
+            }
+            Err(error) => {
+                self.host
+                    .log(Level::Error, &format!("configuration refused: {error}"));
+                false
+            }
+        }
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+
+    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Http {
+            stream: Stream::new(self.pipeline.clone()),
+            host: Rc::clone(&self.host),
+        }))
+    }
+}
+
+struct Http {
+    stream: Stream,
+    host: Rc<ProxyWasm>,
+}
+
+impl Context for Http {}
+
+impl HttpContext for Http {
+    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        action(self.stream.on_request_headers(&*self.host))
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        action(self.stream.on_request_trailers(&*self.host))
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        action(self.stream.on_response_headers(&*self.host))
+    }
+}
+
+fn action(flow: Flow) -> Action {
+    match flow {
+        Flow::Continue => Action::Continue,
+        Flow::Stop => Action::Pause,
+    }
+}

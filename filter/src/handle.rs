@@ -1,0 +1,299 @@
+//! One request, from the host's calls to the core and back. Knows no proxy-wasm types, so that it
+//! runs natively in tests as it does in a proxy.
+
+use std::rc::Rc;
+
+use mtls_gate_core::config::Mode;
+use mtls_gate_core::decision::{Outcome, Report};
+use mtls_gate_core::forwarded::connection::Connection;
+use mtls_gate_core::headers::{AddedHeader, HeaderEdits};
+use mtls_gate_core::pipeline::{FORWARDED_HEADER, Pipeline};
+use mtls_gate_core::x509::UnixSeconds;
+
+/// The value of `client_cert_error`, in access logs as `%FILTER_STATE(wasm.mtls_gate_error:PLAIN)%`.
+pub const ERROR_PROPERTY: &str = "mtls_gate_error";
+/// The reason in words, as `%FILTER_STATE(wasm.mtls_gate_reason:PLAIN)%`.
+pub const REASON_PROPERTY: &str = "mtls_gate_reason";
+
+/// A message's headers or trailers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderMap {
+    /// Request headers.
+    Request,
+    /// Request trailers.
+    RequestTrailers,
+    /// Response headers.
+    Response,
+}
+
+/// How loud a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// For those who look for it.
+    Debug,
+    /// For operators.
+    Info,
+    /// Something is wrong with the set-up.
+    Error,
+}
+
+/// The host refused a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostRefused;
+
+/// Headers in order: name and value, as bytes.
+pub type Headers = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// What a request needs of a proxy. No call panics, whatever the host answers.
+pub trait Host {
+    /// Seconds since 1970, if the host has a clock.
+    fn now(&self) -> Option<UnixSeconds>;
+    /// All headers.
+    ///
+    /// # Errors
+    /// The host does not give them.
+    fn headers(&self, map: HeaderMap) -> Result<Headers, HostRefused>;
+    /// Removes all headers of exactly this name.
+    ///
+    /// # Errors
+    /// The host does not do it.
+    fn remove_header(&self, map: HeaderMap, name: &[u8]) -> Result<(), HostRefused>;
+    /// Adds a header behind the others.
+    ///
+    /// # Errors
+    /// The host does not do it.
+    fn add_header(&self, map: HeaderMap, name: &str, value: &str) -> Result<(), HostRefused>;
+    /// A property, if there is one.
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>>;
+    /// Leaves a value for access logs; hosts without that ignore it.
+    fn set_property(&self, name: &str, value: &str);
+    /// Adds one to a counter; hosts without metrics ignore it.
+    fn count(&self, counter: &str);
+    /// Writes a line.
+    fn log(&self, level: Level, line: &str);
+    /// Ends the stream without a response.
+    ///
+    /// # Errors
+    /// The host does not do it.
+    fn reset(&self) -> Result<(), HostRefused>;
+    /// Answers in the backend's place.
+    ///
+    /// # Errors
+    /// The host does not do it.
+    fn respond(&self, status: u16, body: &str) -> Result<(), HostRefused>;
+}
+
+/// Whether the proxy goes on with the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// To the next filter.
+    Continue,
+    /// Nowhere.
+    Stop,
+}
+
+/// One HTTP stream. Nothing outlives it.
+#[derive(Debug)]
+pub struct Stream {
+    /// Absent if the configuration never came: such a stream is closed.
+    pipeline: Option<Rc<Pipeline>>,
+    /// What the response gains, rendered with the request's verdict.
+    response: Option<Vec<AddedHeader>>,
+}
+
+impl Stream {
+    /// A stream under this configuration.
+    #[must_use]
+    pub fn new(pipeline: Option<Rc<Pipeline>>) -> Self {
+        Self {
+            pipeline,
+            response: None,
+        }
+    }
+
+    /// Judges the client's certificate and carries out the decision.
+    pub fn on_request_headers(&mut self, host: &impl Host) -> Flow {
+        let Some(pipeline) = self.pipeline.clone() else {
+            return close(host);
+        };
+        let Ok(headers) = host.headers(HeaderMap::Request) else {
+            host.log(
+                Level::Error,
+                "request headers cannot be read, stream closed",
+            );
+            return close(host);
+        };
+        let forwarded: Vec<&[u8]> = headers
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case(FORWARDED_HEADER.as_bytes()))
+            .map(|(_, value)| value.as_slice())
+            .collect();
+        let shown = if pipeline.config().mode == Mode::Off {
+            Shown::default()
+        } else {
+            Shown::by(host)
+        };
+        let connection = Connection {
+            peer_certificate: shown.peer_certificate.as_deref(),
+            peer_digest: shown.peer_digest.as_deref(),
+            certificate_presented: shown.certificate_presented,
+            forwarded: &forwarded,
+        };
+        let decision = pipeline.run(&connection, host.now());
+        report(host, &decision.report, &decision.outcome);
+        match decision.outcome {
+            Outcome::Close => close(host),
+            Outcome::Respond { status, body } => {
+                if host.respond(status, &body).is_err() {
+                    return close(host);
+                }
+                Flow::Stop
+            }
+            Outcome::Forward => {
+                let names = headers.iter().map(|(name, _)| name.as_slice());
+                if edit(host, HeaderMap::Request, &decision.request, names).is_err() {
+                    host.log(Level::Error, "request headers cannot be set, stream closed");
+                    return close(host);
+                }
+                self.response = Some(decision.response.add);
+                Flow::Continue
+            }
+        }
+    }
+
+    /// Trailers lose the names that headers lose.
+    pub fn on_request_trailers(&mut self, host: &impl Host) -> Flow {
+        let Some(pipeline) = &self.pipeline else {
+            return close(host);
+        };
+        let edits = HeaderEdits {
+            remove: Some(&pipeline.config().request.remove),
+            keep: None,
+            add: Vec::new(),
+        };
+        edit_present(host, HeaderMap::RequestTrailers, &edits)
+    }
+
+    /// Response headers, for requests that were forwarded.
+    pub fn on_response_headers(&mut self, host: &impl Host) -> Flow {
+        let (Some(pipeline), Some(add)) = (&self.pipeline, self.response.take()) else {
+            return Flow::Continue;
+        };
+        let rules = &pipeline.config().response;
+        if rules.add.is_empty() && rules.remove.is_empty() {
+            return Flow::Continue;
+        }
+        let edits = HeaderEdits {
+            remove: Some(&rules.remove),
+            keep: None,
+            add,
+        };
+        edit_present(host, HeaderMap::Response, &edits)
+    }
+}
+
+/// What the host shows of the client's certificate.
+#[derive(Default)]
+struct Shown {
+    peer_certificate: Option<Vec<u8>>,
+    peer_digest: Option<Vec<u8>>,
+    certificate_presented: bool,
+}
+
+impl Shown {
+    fn by(host: &impl Host) -> Self {
+        let non_empty = |path: &[&str]| host.property(path).filter(|value| !value.is_empty());
+        let peer_certificate = non_empty(&["connection", "peer_certificate"]);
+        if peer_certificate.is_some() {
+            return Self {
+                peer_certificate,
+                peer_digest: None,
+                certificate_presented: true,
+            };
+        }
+        // Envoy before 1.38 does not know the certificate, all know the digest.
+        let mtls = non_empty(&["connection", "mtls"]);
+        Self {
+            peer_certificate: None,
+            peer_digest: non_empty(&["connection", "sha256_peer_certificate_digest"]),
+            certificate_presented: matches!(mtls.as_deref(), Some([1, ..] | b"true")),
+        }
+    }
+}
+
+fn edit_present(host: &impl Host, map: HeaderMap, edits: &HeaderEdits<'_>) -> Flow {
+    let edited = host.headers(map).and_then(|headers| {
+        let names = headers.iter().map(|(name, _)| name.as_slice());
+        edit(host, map, edits, names)
+    });
+    match edited {
+        Ok(()) => Flow::Continue,
+        Err(HostRefused) => {
+            host.log(
+                Level::Error,
+                "trailers or response headers cannot be set, stream closed",
+            );
+            close(host)
+        }
+    }
+}
+
+fn edit<'n>(
+    host: &impl Host,
+    map: HeaderMap,
+    edits: &HeaderEdits<'_>,
+    names: impl Iterator<Item = &'n [u8]>,
+) -> Result<(), HostRefused> {
+    for name in edits.removals(names) {
+        host.remove_header(map, name)?;
+    }
+    for header in &edits.add {
+        host.add_header(map, &header.name, &header.value)?;
+    }
+    Ok(())
+}
+
+fn report(host: &impl Host, report: &Report, outcome: &Outcome) {
+    let refused = *outcome != Outcome::Forward;
+    if report.verified {
+        host.count("mtls_gate.verified");
+    }
+    if refused {
+        host.count("mtls_gate.refused");
+    }
+    if report.headers_emptied > 0 {
+        host.count("mtls_gate.headers_emptied");
+        host.log(
+            Level::Info,
+            &format!(
+                "{} headers left empty: rendered values over the limit",
+                report.headers_emptied
+            ),
+        );
+    }
+    if report.error.is_empty() {
+        return;
+    }
+    for error in report.error.split(',') {
+        host.count(&format!("mtls_gate.error.{error}"));
+    }
+    host.set_property(ERROR_PROPERTY, &report.error);
+    host.set_property(REASON_PROPERTY, &report.reason);
+    let (level, what) = if refused {
+        (Level::Info, "refused")
+    } else {
+        (Level::Debug, "forwarded")
+    };
+    host.log(
+        level,
+        &format!("request {what}: {}: {}", report.error, report.reason),
+    );
+}
+
+/// Whatever the host answers, the request goes no further.
+fn close(host: &impl Host) -> Flow {
+    if host.reset().is_err() {
+        let _ = host.respond(403, "");
+    }
+    Flow::Stop
+}
