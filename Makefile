@@ -1,0 +1,59 @@
+# The commands for people and for CI. Each one fetches what it needs.
+
+# rustup's directory is not yet in the PATH of a shell, or of a CI job, that
+# is older than the install.
+cargo_bin := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+ifneq ($(wildcard $(cargo_bin)/cargo),)
+ifeq ($(findstring :$(cargo_bin):,:$(PATH):),)
+export PATH := $(cargo_bin):$(PATH)
+endif
+endif
+
+# With make -j, cargo would look for make's job server, which it is not given.
+unexport MAKEFLAGS
+
+.PHONY: help tools wasm build demo test fmt lint fixtures clean prereqs envoy
+
+help: ## print this table
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: wasm envoy ## run the filter in Envoy and show what it accepts and refuses
+	cargo run --locked -q -p mtls-gate -- demo
+
+test: wasm envoy ## run all tests, those with Envoy included
+	cargo test --workspace --locked
+
+tools: prereqs envoy ## fetch everything the other commands would fetch
+	@scripts/tools.sh lint-tools
+	@scripts/wasm.sh std
+	cargo fetch --locked
+
+wasm: prereqs ## build the filter into target/mtls_gate_filter.wasm
+	@scripts/wasm.sh build
+
+build: wasm ## build the filter, and the workspace for this machine
+	cargo build --workspace --locked
+
+fmt: ## format the source
+	@scripts/tools.sh lint-tools
+	cargo fmt --all
+
+lint: prereqs ## check the format and run clippy, warnings are errors
+	@scripts/tools.sh lint-tools
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@scripts/wasm.sh lint
+
+fixtures: prereqs ## write the certificates in testdata/ anew
+	cargo run --locked -q -p mtls-gate --bin mtls-gate-fixtures -- testdata
+
+clean: ## remove everything built and fetched here
+	rm -rf target .tools
+
+# Steps of the above.
+
+prereqs:
+	@scripts/tools.sh prereqs
+
+envoy: prereqs
+	@scripts/tools.sh envoy
