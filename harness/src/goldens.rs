@@ -1,0 +1,255 @@
+//! The golden cases of `testdata/chains/` as every runner reads them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use mtls_gate_core::error::Refusal;
+use mtls_gate_core::variables::Variable;
+use mtls_gate_core::x509::UnixSeconds;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use thiserror::Error;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// One case.
+#[derive(Clone, Debug)]
+pub struct Golden {
+    /// The folder's name.
+    pub name: String,
+    /// `case.toml`
+    pub case: CaseFile,
+    /// `expected.json`
+    pub expected: Expected,
+    /// `chain.pem`: what the client presents, end entity first; empty if it presents nothing.
+    pub chain_pem: String,
+    /// `key.pem`: the end entity's private key.
+    pub key_pem: String,
+    anchors_pem: String,
+    intermediates_pem: String,
+    allowlist_pem: String,
+}
+
+/// `case.toml`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseFile {
+    /// The rule it shows.
+    pub why: String,
+    /// `clientValidationMode`
+    pub mode: String,
+    /// The validation time.
+    pub time: String,
+    /// `GOOGLE` or `RFC5280`
+    pub profile: String,
+    /// `true`, or why it cannot be presented over TLS.
+    pub tls: toml::Value,
+    /// What a TLS server must offer beyond the usual.
+    #[serde(default)]
+    pub tls_signature_algorithms: Vec<String>,
+    /// Limits that are not at their defaults.
+    #[serde(default)]
+    pub limits: BTreeMap<String, u64>,
+}
+
+/// `expected.json`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    /// `forward` or `reject`
+    pub decision: String,
+    /// The rule that a refused case breaks.
+    pub rule: Option<String>,
+    /// All 14, by name.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// Why the cases cannot be read.
+#[derive(Debug, Error)]
+#[error("{}: {what}", path.display())]
+pub struct GoldenError {
+    path: PathBuf,
+    what: String,
+}
+
+/// The folder `testdata` of this project.
+#[must_use]
+pub fn testdata() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata")
+}
+
+/// All cases, by name.
+///
+/// # Errors
+/// A file is missing or malformed.
+pub fn all() -> Result<Vec<Golden>, GoldenError> {
+    let folder = testdata().join("chains");
+    let entries = fs::read_dir(&folder).map_err(at(&folder))?;
+    let mut folders = Vec::new();
+    for entry in entries {
+        folders.push(entry.map_err(at(&folder))?.path());
+    }
+    folders.sort();
+    folders.iter().map(|folder| Golden::read(folder)).collect()
+}
+
+fn at<E: ToString>(path: &Path) -> impl FnOnce(E) -> GoldenError {
+    let path = path.to_owned();
+    move |error| GoldenError {
+        path,
+        what: error.to_string(),
+    }
+}
+
+impl Golden {
+    fn read(folder: &Path) -> Result<Self, GoldenError> {
+        let required = |name: &str| {
+            let path = folder.join(name);
+            fs::read_to_string(&path).map_err(at(&path))
+        };
+        let optional = |name: &str| {
+            if folder.join(name).exists() {
+                required(name)
+            } else {
+                Ok(String::new())
+            }
+        };
+        Ok(Self {
+            name: folder
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+            case: toml::from_str(&required("case.toml")?).map_err(at(&folder.join("case.toml")))?,
+            expected: serde_json::from_str(&required("expected.json")?)
+                .map_err(at(&folder.join("expected.json")))?,
+            chain_pem: optional("chain.pem")?,
+            key_pem: optional("key.pem")?,
+            anchors_pem: optional("anchors.pem")?,
+            intermediates_pem: optional("intermediates.pem")?,
+            allowlist_pem: optional("allowlist.pem")?,
+        })
+    }
+
+    /// The validation time.
+    ///
+    /// # Errors
+    /// It is not RFC 3339.
+    pub fn time(&self) -> Result<UnixSeconds, GoldenError> {
+        OffsetDateTime::parse(&self.case.time, &Rfc3339)
+            .map(|time| UnixSeconds(time.unix_timestamp()))
+            .map_err(at(Path::new(&self.name)))
+    }
+
+    /// The configuration document of the case, with all 14 variables as request headers named as
+    /// in [`header_of`].
+    #[must_use]
+    pub fn document(&self) -> Value {
+        let entries = |pem: &str| -> Vec<Value> {
+            blocks(pem)
+                .into_iter()
+                .map(|block| json!({ "pemCertificate": block }))
+                .collect()
+        };
+        let headers: Vec<String> = Variable::ALL
+            .into_iter()
+            .map(|variable| format!("{}:{{{}}}", header_of(variable), variable.name()))
+            .collect();
+        let mut document = json!({
+            "serverTlsPolicy": { "mtlsPolicy": { "clientValidationMode": self.case.mode } },
+            "customRequestHeaders": headers,
+            "profile": self.case.profile,
+            "limits": self.case.limits,
+        });
+        let pems = [
+            &self.anchors_pem,
+            &self.intermediates_pem,
+            &self.allowlist_pem,
+        ];
+        if pems.iter().any(|pem| !pem.is_empty())
+            && let Some(document) = document.as_object_mut()
+        {
+            let trust_config = json!({
+                "trustStores": [{
+                    "trustAnchors": entries(&self.anchors_pem),
+                    "intermediateCas": entries(&self.intermediates_pem),
+                }],
+                "allowlistedCertificates": entries(&self.allowlist_pem),
+            });
+            document.insert("trustConfig".to_owned(), trust_config);
+        }
+        document
+    }
+
+    /// The PEM blocks of the chain, end entity first.
+    #[must_use]
+    pub fn chain(&self) -> Vec<&str> {
+        blocks(&self.chain_pem)
+    }
+
+    /// Whether the verdict's reason is the one that the case is about.
+    #[must_use]
+    pub fn names_the_rule(&self, reason: &str) -> bool {
+        match self.expected.rule.as_deref() {
+            None => true,
+            Some(rule) => words_of(rule).is_some_and(|words| reason.contains(words)),
+        }
+    }
+}
+
+/// What a reason says when this rule of the fixture set is broken.
+fn words_of(rule: &str) -> Option<&'static str> {
+    Some(match rule {
+        "aki_ski_mismatch" => "subject key identifier differs",
+        "bad_signature" => "signature does not verify",
+        "depth" => "path longer than 10 certificates",
+        "duplicate_extension" => "occurs twice",
+        "elliptic_curve" => "elliptic curve is not permitted",
+        "end_entity_eku_forbidden" => "end entity: extKeyUsage holds",
+        "end_entity_eku_missing" => "end entity: extKeyUsage lacks",
+        "end_entity_is_ca" => "end entity: basicConstraints says that it is a CA",
+        "equal_subject_and_key" => "share one subject and key",
+        "expired" => "expired at 2021",
+        "issuer_eku_missing" => "issuer at position 1: extKeyUsage lacks",
+        "issuer_key_usage" => "keyUsage lacks keyCertSign",
+        "issuer_not_ca" => "basicConstraints does not say that it is a CA",
+        "issuer_name_mismatch" | "untrusted" => "no certificate found for its issuer",
+        "key_algorithm" => "key algorithm is not supported",
+        "name_constraint_count" => "more than 10 name constraints",
+        "name_constraint_excluded" | "name_constraint_not_permitted" => {
+            "violates a name constraint"
+        }
+        "no_trust_config" => "no trust config",
+        "not_provided" => "no client certificate",
+        "not_yet_valid" => "not valid before 2055",
+        "path_len" => "pathLenConstraint of",
+        "payload_size" => "bytes of certificates presented",
+        "presented_count" => "more than 10 certificates presented",
+        "rsa_key_size" => "RSA key size is not permitted",
+        "search_budget" => "search stopped after",
+        "self_signed" => "self-signed and not on the allowlist",
+        "signature_algorithm_mismatch" => "signatureAlgorithm differs",
+        "unknown_critical_extension" => "critical extension",
+        "unsupported_signature_algorithm" | "weak_hash" => "signature algorithm",
+        _ => return None,
+    })
+}
+
+/// The header that carries a variable in tests: `X-` and the variable's name with hyphens.
+#[must_use]
+pub fn header_of(variable: Variable) -> String {
+    format!("x-{}", variable.name().replace('_', "-"))
+}
+
+/// The reason that stands for "no certificate was presented".
+#[must_use]
+pub fn not_provided() -> String {
+    Refusal::NotProvided.to_string()
+}
+
+fn blocks(pem: &str) -> Vec<&str> {
+    const END: &str = "-----END CERTIFICATE-----\n";
+    pem.split_inclusive(END)
+        .filter(|block| block.ends_with(END))
+        .collect()
+}

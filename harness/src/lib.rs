@@ -1,0 +1,8 @@
+//! The native side of mtls-gate: the command line, the test bed around a real Envoy, the fixtures.
+
+pub mod demo;
+pub mod fixtures;
+pub mod goldens;
+pub mod resources;
+pub mod testbed;
+pub mod verify;

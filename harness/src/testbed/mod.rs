@@ -1,0 +1,9 @@
+//! Everything a test needs around the filter: a backend that tells what it
+//! received, a real Envoy in front of it, and clients that can misbehave.
+
+pub mod client;
+pub mod curl;
+pub mod echo;
+pub mod envoy;
+pub mod http1;
+pub mod mint;

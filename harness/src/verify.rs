@@ -1,0 +1,341 @@
+//! `mtls-gate verify`: one chain through the same core as in the filter.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Args, ValueEnum};
+use comfy_table::{ContentArrangement, Table, presets};
+use mtls_gate_core::client_cert::ClientCert;
+use mtls_gate_core::config::{self, ConfigError};
+use mtls_gate_core::error::Refusal;
+use mtls_gate_core::forwarded::ForwardedChain;
+use mtls_gate_core::forwarded::pem::{self, Around, Bounds};
+use mtls_gate_core::limits::RequestLimits;
+use mtls_gate_core::path::{Policy, Profile};
+use mtls_gate_core::trust::TrustStore;
+use mtls_gate_core::variables::{Variable, Variables};
+use mtls_gate_core::x509::{Certificate, KeyPurpose, Name, UnixSeconds};
+use serde_json::{Value, json};
+use thiserror::Error;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::resources::{self, ResourceError};
+
+/// Bounds on files; what a request may hold is bounded by the same limits as in the filter.
+const FILE_BOUNDS: Bounds = Bounds {
+    certificates: 1000,
+    der_bytes: 16 * 1024 * 1024,
+};
+
+/// Validate one certificate chain and print what a backend would be told about it.
+///
+/// Exit status: 0 verified, 1 not verified, 2 bad usage or unreadable input.
+#[derive(Args, Clone, Debug)]
+#[group(id = "trust", required = true, multiple = true)]
+pub struct VerifyOptions {
+    /// A Certificate Manager TrustConfig, as YAML or JSON
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["anchors", "intermediates"])]
+    #[arg(required_unless_present = "anchors")]
+    trust_config: Option<PathBuf>,
+    /// Trust anchors, as PEM
+    #[arg(long, value_name = "FILE")]
+    anchors: Option<PathBuf>,
+    /// Intermediates to build paths with, as PEM
+    #[arg(long, value_name = "FILE", requires = "anchors")]
+    intermediates: Option<PathBuf>,
+    /// The chain as a client presents it, end entity first, as PEM
+    #[arg(long, value_name = "FILE", required = true)]
+    chain: Option<PathBuf>,
+    /// The time to validate at [default: now]
+    #[arg(long, value_name = "RFC3339", value_parser = parse_time)]
+    time: Option<UnixSeconds>,
+    /// Whose rules apply
+    #[arg(long, value_enum, default_value_t = ProfileName::Google)]
+    profile: ProfileName,
+    /// The purpose that the certificates must allow
+    #[arg(long, value_enum, default_value_t = Eku::Client)]
+    eku: Eku,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// `--profile`
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ProfileName {
+    /// As Google's load balancers
+    Google,
+    /// RFC 5280 section 6.1
+    Rfc5280,
+}
+
+/// `--eku`
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Eku {
+    /// id-kp-clientAuth
+    Client,
+    /// id-kp-serverAuth
+    Server,
+    /// No purpose is asked for
+    Any,
+}
+
+/// Why a chain could not be judged at all.
+#[derive(Debug, Error)]
+pub enum VerifyError {
+    /// A file could not be read.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
+    /// The trust config is refused.
+    #[error("{}: {source}", path.display())]
+    TrustConfig {
+        /// The file.
+        path: PathBuf,
+        /// The field, and what is wrong with it.
+        source: ConfigError,
+    },
+    /// A file is not PEM.
+    #[error("{}: PEM block {index}: {fault}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// Which block, from 0.
+        index: usize,
+        /// What is wrong.
+        fault: pem::PemFault,
+    },
+    /// A file holds no certificate.
+    #[error("{}: no certificate", path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A trusted certificate cannot be parsed.
+    #[error("{}: certificate {index}: {fault}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Which certificate, from 0.
+        index: usize,
+        /// What is wrong.
+        fault: mtls_gate_core::x509::ParseError,
+    },
+    /// The result could not be printed.
+    #[error("printing: {0}")]
+    Print(#[from] io::Error),
+}
+
+fn parse_time(text: &str) -> Result<UnixSeconds, String> {
+    OffsetDateTime::parse(text, &Rfc3339)
+        .map(|time| UnixSeconds(time.unix_timestamp()))
+        .map_err(|error| format!("not RFC 3339, such as 2026-11-21T12:00:00Z: {error}"))
+}
+
+/// Judges the chain, prints, and tells whether it is verified.
+///
+/// # Errors
+/// The input cannot be read.
+pub fn run(options: &VerifyOptions, out: &mut impl Write) -> Result<bool, VerifyError> {
+    let (trust, warnings) = trust_store(options)?;
+    let chain = options.chain.as_deref().map(pem_file).transpose()?;
+    let policy = Policy {
+        profile: match options.profile {
+            ProfileName::Google => Profile::Google,
+            ProfileName::Rfc5280 => Profile::Rfc5280,
+        },
+        purpose: match options.eku {
+            Eku::Client => Some(KeyPurpose::ClientAuth),
+            Eku::Server => Some(KeyPurpose::ServerAuth),
+            Eku::Any => None,
+        },
+        enforce_anchor_constraints: false,
+    };
+    let limits = RequestLimits::default();
+    let client_cert = ClientCert::judge(
+        ForwardedChain::from_der(chain.unwrap_or_default(), &limits),
+        Some(&trust),
+        &policy,
+        &limits,
+        mtls_gate_rustcrypto::ALGORITHMS,
+        options.time.or_else(now),
+    );
+    let verdict = Verdict::new(&client_cert, &warnings);
+    if options.json {
+        writeln!(out, "{:#}", verdict.to_json())?;
+    } else {
+        write!(out, "{}", verdict.to_text())?;
+    }
+    Ok(client_cert.is_verified())
+}
+
+fn now() -> Option<UnixSeconds> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok().map(UnixSeconds)
+}
+
+fn trust_store(options: &VerifyOptions) -> Result<(TrustStore, Vec<String>), VerifyError> {
+    if let Some(path) = &options.trust_config {
+        let (document, warnings) = resources::trust_config(path)?;
+        let store = config::trust_store(&document).map_err(|source| VerifyError::TrustConfig {
+            path: path.clone(),
+            source,
+        })?;
+        return Ok((store, warnings));
+    }
+    let certificates = |path: &Option<PathBuf>| match path {
+        Some(path) => certificate_file(path),
+        None => Ok(Vec::new()),
+    };
+    let anchors = certificates(&options.anchors)?;
+    let intermediates = certificates(&options.intermediates)?;
+    Ok((TrustStore::new(anchors, intermediates, &[]), Vec::new()))
+}
+
+fn certificate_file(path: &Path) -> Result<Vec<Certificate>, VerifyError> {
+    let parse = |(index, der)| {
+        Certificate::parse(der).map_err(|fault| VerifyError::Certificate {
+            path: path.to_owned(),
+            index,
+            fault,
+        })
+    };
+    pem_file(path)?.into_iter().enumerate().map(parse).collect()
+}
+
+fn pem_file(path: &Path) -> Result<Vec<Vec<u8>>, VerifyError> {
+    let text = resources::read_text(path)?;
+    let certificates = pem::certificates(text.as_bytes(), Around::AnyText, FILE_BOUNDS).map_err(
+        |(index, fault)| VerifyError::Pem {
+            path: path.to_owned(),
+            index,
+            fault,
+        },
+    )?;
+    if certificates.is_empty() {
+        return Err(VerifyError::NoCertificate {
+            path: path.to_owned(),
+        });
+    }
+    Ok(certificates)
+}
+
+/// What is printed.
+struct Verdict<'a> {
+    verified: bool,
+    reason: String,
+    variables: Variables,
+    path: Vec<&'a Certificate>,
+    warnings: &'a [String],
+}
+
+impl<'a> Verdict<'a> {
+    fn new(client_cert: &'a ClientCert, warnings: &'a [String]) -> Self {
+        let (reason, path) = match client_cert {
+            ClientCert::Off => (Refusal::NotPerformed.to_string(), Vec::new()),
+            ClientCert::Unverified { refusal, .. } => (refusal.to_string(), Vec::new()),
+            ClientCert::Verified { end_entity, path } => {
+                let reason = if path.is_empty() {
+                    "on the allowlist"
+                } else {
+                    ""
+                };
+                let whole = core::iter::once(&**end_entity).chain(path).collect();
+                (reason.to_owned(), whole)
+            }
+        };
+        Self {
+            verified: client_cert.is_verified(),
+            reason,
+            variables: Variables::from(client_cert),
+            path,
+            warnings,
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let variables: serde_json::Map<String, Value> = Variable::ALL
+            .into_iter()
+            .map(|variable| {
+                let value = self.variables.get(variable);
+                (variable.name().to_owned(), Value::from(value))
+            })
+            .collect();
+        let path: Vec<Value> = self
+            .path
+            .iter()
+            .map(|certificate| {
+                json!({
+                    "subject": Name::display(certificate.name_der(certificate.subject())),
+                    "issuer": Name::display(certificate.name_der(certificate.issuer())),
+                    "notBefore": certificate.not_before().to_string(),
+                    "notAfter": certificate.not_after().to_string(),
+                    "sha256": hex(&certificate.sha256()),
+                })
+            })
+            .collect();
+        json!({
+            "verified": self.verified,
+            "reason": self.reason,
+            "variables": variables,
+            "path": path,
+            "warnings": self.warnings,
+        })
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = String::new();
+        for warning in self.warnings {
+            text.push_str(&format!("warning: {warning}\n"));
+        }
+        let verdict = if self.verified {
+            "verified"
+        } else {
+            "not verified"
+        };
+        text.push_str(verdict);
+        if !self.reason.is_empty() {
+            text.push_str(&format!(": {}", self.reason));
+        }
+        text.push('\n');
+        if !self.path.is_empty() {
+            let mut table = table();
+            table.set_header(["path", "subject", "valid until", "SHA-256"]);
+            let last = self.path.len().saturating_sub(1);
+            for (position, certificate) in self.path.iter().enumerate() {
+                let role = match position {
+                    0 => "end entity".to_owned(),
+                    position if position == last => "trust anchor".to_owned(),
+                    position => format!("intermediate {position}"),
+                };
+                table.add_row([
+                    role,
+                    Name::display(certificate.name_der(certificate.subject())),
+                    certificate.not_after().to_string(),
+                    hex(&certificate.sha256()),
+                ]);
+            }
+            text.push_str(&format!("\n{table}\n"));
+        }
+        let mut table = table();
+        table.set_header(["variable", "value"]);
+        for variable in Variable::ALL {
+            table.add_row([variable.name(), self.variables.get(variable)]);
+        }
+        text.push_str(&format!("\n{table}\n"));
+        text
+    }
+}
+
+fn table() -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    table
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
