@@ -56,7 +56,8 @@ pub fn typed<'de, T: Deserialize<'de>>(
 ) -> Result<T, ConfigError> {
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let path = match error.path().to_string() {
-            path if path == "." => DOCUMENT.to_owned(),
+            // Before any field, or where the text ends.
+            path if path == "." || path == "?" => DOCUMENT.to_owned(),
             path => path,
         };
         ConfigError::new(path, one_line(&error.into_inner().to_string()))
