@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use mtls_gate_core::config::resources::TrustConfig;
-use mtls_gate_core::config::{self, ConfigError};
+use mtls_gate_core::config::{self, ConfigError, Object};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -60,11 +60,12 @@ pub fn trust_config(path: &Path) -> Result<(TrustConfig, Vec<String>), ResourceE
     })?;
     let mut warnings = Vec::new();
     let document = as_schema_has_it(document, &mut warnings);
-    let config = config::typed(document).map_err(|source| ResourceError::Schema {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok((config, warnings))
+    let config: Object<TrustConfig> =
+        config::typed(document).map_err(|source| ResourceError::Schema {
+            path: path.to_owned(),
+            source,
+        })?;
+    Ok((config.0, warnings))
 }
 
 fn as_schema_has_it(document: Value, warnings: &mut Vec<String>) -> Value {

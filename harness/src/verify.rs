@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{Table, presets};
 use mtls_gate_core::client_cert::ClientCert;
 use mtls_gate_core::config::{self, ConfigError};
 use mtls_gate_core::error::Refusal;
@@ -33,7 +33,6 @@ const FILE_BOUNDS: Bounds = Bounds {
 ///
 /// Exit status: 0 verified, 1 not verified, 2 bad usage or unreadable input.
 #[derive(Args, Clone, Debug)]
-#[group(id = "trust", required = true, multiple = true)]
 pub struct VerifyOptions {
     /// A Certificate Manager TrustConfig, as YAML or JSON
     #[arg(long, value_name = "FILE", conflicts_with_all = ["anchors", "intermediates"])]
@@ -46,8 +45,8 @@ pub struct VerifyOptions {
     #[arg(long, value_name = "FILE", requires = "anchors")]
     intermediates: Option<PathBuf>,
     /// The chain as a client presents it, end entity first, as PEM
-    #[arg(long, value_name = "FILE", required = true)]
-    chain: Option<PathBuf>,
+    #[arg(long, value_name = "FILE")]
+    chain: PathBuf,
     /// The time to validate at [default: now]
     #[arg(long, value_name = "RFC3339", value_parser = parse_time)]
     time: Option<UnixSeconds>,
@@ -139,7 +138,7 @@ fn parse_time(text: &str) -> Result<UnixSeconds, String> {
 /// The input cannot be read.
 pub fn run(options: &VerifyOptions, out: &mut impl Write) -> Result<bool, VerifyError> {
     let (trust, warnings) = trust_store(options)?;
-    let chain = options.chain.as_deref().map(pem_file).transpose()?;
+    let chain = pem_file(&options.chain)?;
     let policy = Policy {
         profile: match options.profile {
             ProfileName::Google => Profile::Google,
@@ -154,7 +153,7 @@ pub fn run(options: &VerifyOptions, out: &mut impl Write) -> Result<bool, Verify
     };
     let limits = RequestLimits::default();
     let client_cert = ClientCert::judge(
-        ForwardedChain::from_der(chain.unwrap_or_default(), &limits),
+        ForwardedChain::from_der(chain, &limits),
         Some(&trust),
         &policy,
         &limits,
@@ -300,8 +299,9 @@ impl<'a> Verdict<'a> {
         }
         text.push('\n');
         if !self.path.is_empty() {
-            let mut table = table();
-            table.set_header(["path", "subject", "valid until", "SHA-256"]);
+            text.push('\n');
+            let mut table = Table::new();
+            table.load_style(presets::NOTHING);
             let last = self.path.len().saturating_sub(1);
             for (position, certificate) in self.path.iter().enumerate() {
                 let role = match position {
@@ -312,28 +312,21 @@ impl<'a> Verdict<'a> {
                 table.add_row([
                     role,
                     Name::display(certificate.name_der(certificate.subject())),
-                    certificate.not_after().to_string(),
-                    hex(&certificate.sha256()),
+                    format!("until {}", certificate.not_after()),
+                    format!("SHA-256 {}", hex(&certificate.sha256())),
                 ]);
             }
-            text.push_str(&format!("\n{table}\n"));
+            text.push_str(&format!("{}\n", table.trim_fmt()));
         }
-        let mut table = table();
-        table.set_header(["variable", "value"]);
+        text.push('\n');
+        // Values are printed whole, so that they can be copied.
         for variable in Variable::ALL {
-            table.add_row([variable.name(), self.variables.get(variable)]);
+            let line = format!("{:<32}{}", variable.name(), self.variables.get(variable));
+            text.push_str(line.trim_end());
+            text.push('\n');
         }
-        text.push_str(&format!("\n{table}\n"));
         text
     }
-}
-
-fn table() -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
-        .set_content_arrangement(ContentArrangement::Dynamic);
-    table
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -89,8 +89,7 @@ fn odd_documents_are_refused() {
         ),
         (
             b"[]".into(),
-            "configuration: invalid type: sequence, expected struct Document at line 1 column 0"
-                .into(),
+            "configuration: invalid type: sequence, expected an object at line 1 column 0".into(),
         ),
         (
             b"{}{}".into(),
@@ -98,7 +97,7 @@ fn odd_documents_are_refused() {
         ),
         (
             br#"{"profile":"GOOGLE","profile":"RFC5280"}"#.into(),
-            "profile: duplicate field `profile` at line 1 column 29".into(),
+            "configuration: duplicate field `profile` at line 1 column 29".into(),
         ),
         (
             b"\x00\x01\x02".into(),

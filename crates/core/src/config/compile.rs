@@ -4,7 +4,7 @@ use super::resources::{
     ClientValidationMode, Document, HeaderAction, HeaderOption, Limits, PemCertificate,
     RejectionAction, ServerTlsPolicy, TrustConfig,
 };
-use super::{Config, ConfigError, HeaderRules, Mode, Rejection, resources};
+use super::{Config, ConfigError, HeaderRules, Mode, Object, Rejection, resources};
 use crate::forwarded::pem::{self, Around, Bounds};
 use crate::headers::FoldedName;
 use crate::limits::{
@@ -49,7 +49,7 @@ fn error(path: Path<'_>, reason: impl Into<String>) -> ConfigError {
 }
 
 pub(super) fn config(document: Document) -> Result<Config, ConfigError> {
-    let mode = mode(document.server_tls_policy.as_ref())?;
+    let mode = mode(document.server_tls_policy.as_deref())?;
     check_trust_config_name(&document)?;
     let trust_store = match (&document.trust_config, mode) {
         (Some(_), Mode::Off) => {
@@ -67,8 +67,21 @@ pub(super) fn config(document: Document) -> Result<Config, ConfigError> {
         (None, _) => None,
         (Some(trust_config), _) => Some(trust_store(trust_config)?),
     };
-    let (request, response) =
+    let (mut request, response) =
         header_rules(&document.custom_request_headers, &document.header_action)?;
+    let nothing_to_do = mode == Mode::Off
+        && [&request, &response]
+            .iter()
+            .all(|rules| rules.add.is_empty() && rules.remove.is_empty());
+    if nothing_to_do {
+        return Err(error(
+            format_args!("serverTlsPolicy"),
+            "is missing, and there is no header to set or remove",
+        ));
+    }
+    request
+        .remove
+        .insert(FoldedName::new(FORWARDED_HEADER.as_bytes()));
     Ok(Config {
         mode,
         trust_store,
@@ -80,7 +93,7 @@ pub(super) fn config(document: Document) -> Result<Config, ConfigError> {
         limits: limits(&document.limits)?,
         request,
         response,
-        rejection: rejection(document.rejection)?,
+        rejection: rejection(document.rejection.0)?,
         keep_forwarded_header: document.source.connection.keep_forwarded_header,
     })
 }
@@ -160,7 +173,7 @@ pub fn trust_store(trust_config: &TrustConfig) -> Result<TrustStore, ConfigError
             "at most one trust store is used",
         ));
     }
-    let empty = resources::TrustStore::default();
+    let empty = Object::<resources::TrustStore>::default();
     let store = trust_config.trust_stores.first().unwrap_or(&empty);
     if store.trust_anchors.is_empty() && trust_config.allowlisted_certificates.is_empty() {
         return Err(error(
@@ -210,7 +223,10 @@ fn at_most(path: Path<'_>, count: usize, limit: usize, what: &str) -> Result<(),
     }
 }
 
-fn certificates(path: &str, entries: &[PemCertificate]) -> Result<Vec<Certificate>, ConfigError> {
+fn certificates(
+    path: &str,
+    entries: &[Object<PemCertificate>],
+) -> Result<Vec<Certificate>, ConfigError> {
     entries
         .iter()
         .enumerate()
@@ -297,14 +313,11 @@ fn header_rules(
         "headerAction.requestHeadersToAdd",
         &action.request_headers_to_add,
     )?);
-    let mut request = rules(
+    let request = rules(
         request,
         "headerAction.requestHeadersToRemove",
         &action.request_headers_to_remove,
     )?;
-    request
-        .remove
-        .insert(FoldedName::new(FORWARDED_HEADER.as_bytes()));
     let response = rules(
         url_map_headers(
             "headerAction.responseHeadersToAdd",
@@ -334,7 +347,10 @@ fn backend_service_headers(headers: &[String]) -> Result<Vec<Addition>, ConfigEr
         .collect()
 }
 
-fn url_map_headers(list: &str, headers: &[HeaderOption]) -> Result<Vec<Addition>, ConfigError> {
+fn url_map_headers(
+    list: &str,
+    headers: &[Object<HeaderOption>],
+) -> Result<Vec<Addition>, ConfigError> {
     let bytes = headers.iter().map(|header| {
         header
             .header_name

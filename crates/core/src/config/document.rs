@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::ConfigError;
+use super::object::Object;
 use super::resources::Document;
 use crate::limits::CONFIGURATION_BYTES;
 
@@ -24,10 +25,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Document, ConfigError> {
     }
     if is_json_text(bytes) {
         let mut json = serde_json::Deserializer::from_slice(bytes);
-        let document = typed(&mut json)?;
+        let document: Object<Document> = typed(&mut json)?;
         json.end()
             .map_err(|error| ConfigError::new(DOCUMENT, error.to_string()))?;
-        Ok(document)
+        Ok(document.0)
     } else {
         let message = prost_types::Struct::decode(bytes).map_err(|_| {
             ConfigError::new(
@@ -35,7 +36,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Document, ConfigError> {
                 "is neither JSON text nor a google.protobuf.Struct",
             )
         })?;
-        typed(json_object(message))
+        typed(json_object(message)).map(|document: Object<Document>| document.0)
     }
 }
 

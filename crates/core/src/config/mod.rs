@@ -3,6 +3,7 @@
 
 mod compile;
 mod document;
+mod object;
 pub mod resources;
 
 use std::collections::BTreeSet;
@@ -17,6 +18,7 @@ use crate::trust::TrustStore;
 
 pub use compile::trust_store;
 pub use document::typed;
+pub use object::Object;
 
 /// What a configuration document comes to. Immutable.
 #[derive(Clone, Debug)]

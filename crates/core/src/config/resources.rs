@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::object::Object;
 use crate::path::Profile;
 
 /// The whole document.
@@ -12,21 +13,21 @@ use crate::path::Profile;
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Document {
     /// `certificatemanager.googleapis.com/v1` TrustConfig
-    pub trust_config: Option<TrustConfig>,
+    pub trust_config: Option<Object<TrustConfig>>,
     /// `networksecurity.googleapis.com/v1` ServerTlsPolicy
-    pub server_tls_policy: Option<ServerTlsPolicy>,
+    pub server_tls_policy: Option<Object<ServerTlsPolicy>>,
     /// BackendService `customRequestHeaders`: `Name:value`.
     pub custom_request_headers: Vec<String>,
     /// UrlMap `headerAction`
-    pub header_action: HeaderAction,
+    pub header_action: Object<HeaderAction>,
     /// Which rules apply.
     pub profile: Profile,
     /// Limits on one request.
-    pub limits: Limits,
+    pub limits: Object<Limits>,
     /// What becomes of a refused request.
-    pub rejection: Rejection,
+    pub rejection: Object<Rejection>,
     /// Where the certificate comes from.
-    pub source: Source,
+    pub source: Object<Source>,
 }
 
 /// TrustConfig. Output-only and descriptive fields are read and not used.
@@ -48,11 +49,11 @@ pub struct TrustConfig {
     /// Not used.
     pub update_time: Option<String>,
     /// At most one.
-    pub trust_stores: Vec<TrustStore>,
+    pub trust_stores: Vec<Object<TrustStore>>,
     /// Certificates accepted as they are, expired or self-signed too.
-    pub allowlisted_certificates: Vec<PemCertificate>,
+    pub allowlisted_certificates: Vec<Object<PemCertificate>>,
     /// Trust domain to trust store; refused until it is supported.
-    pub spiffe_trust_stores: BTreeMap<String, TrustStore>,
+    pub spiffe_trust_stores: BTreeMap<String, Object<TrustStore>>,
 }
 
 /// One trust store.
@@ -60,9 +61,9 @@ pub struct TrustConfig {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct TrustStore {
     /// Certificates a path may end at.
-    pub trust_anchors: Vec<PemCertificate>,
+    pub trust_anchors: Vec<Object<PemCertificate>>,
     /// Certificates a path may lead through.
-    pub intermediate_cas: Vec<PemCertificate>,
+    pub intermediate_cas: Vec<Object<PemCertificate>>,
 }
 
 /// One certificate in PEM.
@@ -92,7 +93,7 @@ pub struct ServerTlsPolicy {
     /// Traffic Director only; must be absent.
     pub server_certificate: Option<serde_json::Value>,
     /// Absent: client certificates are not asked for.
-    pub mtls_policy: Option<MtlsPolicy>,
+    pub mtls_policy: Option<Object<MtlsPolicy>>,
 }
 
 /// MTLSPolicy.
@@ -138,11 +139,11 @@ pub enum Tier {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct HeaderAction {
     /// Added to the request.
-    pub request_headers_to_add: Vec<HeaderOption>,
+    pub request_headers_to_add: Vec<Object<HeaderOption>>,
     /// Removed from the request.
     pub request_headers_to_remove: Vec<String>,
     /// Added to the response.
-    pub response_headers_to_add: Vec<HeaderOption>,
+    pub response_headers_to_add: Vec<Object<HeaderOption>>,
     /// Removed from the response.
     pub response_headers_to_remove: Vec<String>,
 }
@@ -204,7 +205,7 @@ pub enum RejectionAction {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Source {
     /// The connection that this proxy terminated.
-    pub connection: ConnectionSource,
+    pub connection: Object<ConnectionSource>,
 }
 
 /// `source.connection`

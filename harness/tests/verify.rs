@@ -1,0 +1,305 @@
+//! `mtls-gate verify` as people run it.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use mtls_gate::goldens::{self, Golden};
+use mtls_gate_core::variables::Variable;
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn verify(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mtls-gate"))
+        .arg("verify")
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn golden(name: &str) -> Golden {
+    let all = goldens::all().unwrap();
+    all.into_iter().find(|golden| golden.name == name).unwrap()
+}
+
+fn write(folder: &TempDir, name: &str, text: &str) -> String {
+    let path = folder.path().join(name);
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// The file of a golden case.
+fn case_file(case: &str, file: &str) -> String {
+    let path = goldens::testdata().join("chains").join(case).join(file);
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn goldens_give_the_same_variables() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut checked = 0;
+    for golden in goldens::all().unwrap() {
+        let document = golden.document();
+        // verify asks for a trust config and a chain, and has the default limits.
+        if document.get("trustConfig").is_none()
+            || golden.chain_pem.is_empty()
+            || !golden.case.limits.is_empty()
+        {
+            continue;
+        }
+        let trust_config = write(&folder, "trust.json", &document["trustConfig"].to_string());
+        let chain = write(&folder, "chain.pem", &golden.chain_pem);
+        let output = verify(&[
+            "--trust-config",
+            &trust_config,
+            "--chain",
+            &chain,
+            "--time",
+            &golden.case.time,
+            "--profile",
+            &golden.case.profile.to_ascii_lowercase(),
+            "--json",
+        ]);
+        let verdict: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{}: {error}: {}", golden.name, stderr(&output)));
+        for variable in Variable::ALL {
+            assert_eq!(
+                verdict["variables"][variable.name()],
+                golden.expected.variables[variable.name()].as_str(),
+                "{} {}",
+                golden.name,
+                variable.name()
+            );
+        }
+        let verified = golden.expected.variables["client_cert_chain_verified"] == "true";
+        assert_eq!(verdict["verified"], verified, "{}", golden.name);
+        assert_eq!(
+            output.status.code(),
+            Some(i32::from(!verified)),
+            "{}",
+            golden.name
+        );
+        assert!(
+            golden.names_the_rule(verdict["reason"].as_str().unwrap()),
+            "{}",
+            golden.name
+        );
+        checked += 1;
+    }
+    assert!(checked > 170, "{checked}");
+}
+
+#[test]
+fn anchors_and_intermediates_come_from_pem_files() {
+    let case = "intermediate_only_configured";
+    let (anchors, intermediates, chain) = (
+        case_file(case, "anchors.pem"),
+        case_file(case, "intermediates.pem"),
+        case_file(case, "chain.pem"),
+    );
+    let good = verify(&[
+        "--anchors",
+        &anchors,
+        "--intermediates",
+        &intermediates,
+        "--chain",
+        &chain,
+    ]);
+    assert_eq!(good.status.code(), Some(0), "{}", stderr(&good));
+    let text = stdout(&good);
+    assert!(text.starts_with("verified\n"), "{text}");
+    for expected in [
+        "end entity",
+        "intermediate 1",
+        "trust anchor",
+        "client_cert_leaf",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    let without = verify(&["--anchors", &anchors, "--chain", &chain]);
+    assert_eq!(without.status.code(), Some(1));
+    assert!(
+        stdout(&without)
+            .starts_with("not verified: end entity: no certificate found for its issuer\n"),
+        "{}",
+        stdout(&without)
+    );
+}
+
+#[test]
+fn time_profile_and_purpose_change_the_verdict() {
+    let chain = case_file("one_intermediate", "chain.pem");
+    let anchors = case_file("one_intermediate", "anchors.pem");
+    let code = |more: &[&str]| {
+        let mut arguments = vec!["--anchors", &anchors, "--chain", &chain];
+        arguments.extend(more);
+        verify(&arguments).status.code()
+    };
+    assert_eq!(code(&["--time", "2026-11-21T12:00:00Z"]), Some(0));
+    assert_eq!(code(&["--time", "2061-01-01T00:00:00+01:00"]), Some(1));
+    assert_eq!(code(&["--time", "2019-12-31T23:59:59Z"]), Some(1));
+    assert_eq!(code(&["--eku", "server"]), Some(1));
+    assert_eq!(code(&["--eku", "any"]), Some(0));
+    assert_eq!(code(&["--profile", "rfc5280", "--eku", "server"]), Some(1));
+    let (chain, anchors) = (
+        case_file("rfc5280_no_eku_anywhere", "chain.pem"),
+        case_file("rfc5280_no_eku_anywhere", "anchors.pem"),
+    );
+    let arguments = ["--anchors", &anchors, "--chain", &chain];
+    assert_eq!(verify(&arguments).status.code(), Some(1));
+    let rfc5280 = [&arguments[..], &["--profile", "rfc5280"]].concat();
+    assert_eq!(verify(&rfc5280).status.code(), Some(0));
+}
+
+/// Google's guides, as they stand: a string with `\n` escapes below a bare list, and a map of
+/// stores with block scalars and another spelling.
+#[test]
+fn trust_configs_of_the_guides_are_read_with_warnings() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = golden("intermediate_only_configured");
+    let document = golden.document();
+    let store = &document["trustConfig"]["trustStores"][0];
+    let pem = |list: &str| {
+        store[list][0]["pemCertificate"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let (root, intermediate) = (pem("trustAnchors"), pem("intermediateCas"));
+    let one_line = |pem: &str| pem.replace('\n', "\\n");
+    let block = |pem: &str| pem.replace('\n', "\n        ");
+    let bare_list = format!(
+        "- trustAnchors:\n    - pemCertificate: \"{}\"\n  intermediateCas:\n    - pemCertificate: \"{}\"\n",
+        one_line(&root),
+        one_line(&intermediate)
+    );
+    let map = format!(
+        "trustStores:\n  TRUST_CONFIG_NAME:\n    trustAnchors:\n    - pemCertificate: |\n        {}\n    \
+         intermediateCAs:\n    - pemCertificate: |\n        {}\n",
+        block(&root),
+        block(&intermediate)
+    );
+    let usual = format!("trustStores:\n{bare_list}");
+    let chain = write(&folder, "chain.pem", &golden.chain_pem);
+    for (yaml, warnings) in [
+        (usual, vec![]),
+        (bare_list, vec!["a bare list is read as trustStores"]),
+        (
+            map,
+            vec![
+                "trustStores is a map, read as a list",
+                "intermediateCAs is read as intermediateCas",
+            ],
+        ),
+    ] {
+        let file = write(&folder, "trust_config.yaml", &yaml);
+        let output = verify(&["--trust-config", &file, "--chain", &chain, "--json"]);
+        assert_eq!(output.status.code(), Some(0), "{yaml}\n{}", stderr(&output));
+        let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(verdict["warnings"], serde_json::json!(warnings));
+    }
+}
+
+#[test]
+fn unusable_input_exits_2_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = case_file("one_intermediate", "chain.pem");
+    let anchors = case_file("one_intermediate", "anchors.pem");
+    let file = |name: &str, text: &str| write(&folder, name, text);
+    let unknown = file("unknown.yaml", "trustStores: []\ntrustAnchors: []\n");
+    let broken = file("broken.yaml", "trustStores: [\n");
+    let twice = file("twice.yaml", "trustStores: []\ntrustStores: []\n");
+    let empty = file("empty.pem", "");
+    let cut = file("cut.pem", "-----BEGIN CERTIFICATE-----\nMIIB");
+    let not_a_certificate = file(
+        "not.pem",
+        "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
+    );
+    let missing = folder.path().join("missing.pem");
+    let missing = missing.to_str().unwrap();
+    for (arguments, expected) in [
+        (
+            vec!["--trust-config", &unknown, "--chain", &chain],
+            "unknown.yaml: trustAnchors: unknown field",
+        ),
+        (
+            vec!["--trust-config", &broken, "--chain", &chain],
+            "broken.yaml: not YAML:",
+        ),
+        (
+            vec!["--trust-config", &twice, "--chain", &chain],
+            "duplicate",
+        ),
+        (
+            vec!["--anchors", missing, "--chain", &chain],
+            "missing.pem: No such file",
+        ),
+        (
+            vec!["--anchors", &anchors, "--chain", &empty],
+            "empty.pem: no certificate",
+        ),
+        (
+            vec!["--anchors", &anchors, "--chain", &cut],
+            "cut.pem: PEM block 0: no END CERTIFICATE",
+        ),
+        (
+            vec!["--anchors", &not_a_certificate, "--chain", &chain],
+            "not.pem: certificate 0: not an X.509 certificate: certificate",
+        ),
+    ] {
+        let output = verify(&arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{arguments:?}: {}",
+            stdout(&output)
+        );
+        let said = stderr(&output);
+        assert!(
+            said.starts_with("error: ") && said.contains(expected),
+            "{said}"
+        );
+        assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    }
+    for arguments in [
+        vec![],
+        vec!["--chain", &chain],
+        vec!["--anchors", &anchors],
+        vec![
+            "--anchors",
+            &anchors,
+            "--chain",
+            &chain,
+            "--time",
+            "tomorrow",
+        ],
+        vec![
+            "--anchors",
+            &anchors,
+            "--trust-config",
+            &unknown,
+            "--chain",
+            &chain,
+        ],
+        vec![
+            "--anchors",
+            &anchors,
+            "--chain",
+            &chain,
+            "--profile",
+            "other",
+        ],
+    ] {
+        assert_eq!(verify(&arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    assert!(Path::new(&chain).exists());
+}
