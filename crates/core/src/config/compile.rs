@@ -279,16 +279,19 @@ fn check_same_subject_and_key(
     intermediates: &[Certificate],
 ) -> Result<(), ConfigError> {
     for (index, certificate) in intermediates.iter().enumerate() {
-        let earlier = intermediates.iter().take(index);
-        let same = earlier
-            .filter(|earlier| {
-                earlier.spki() == certificate.spki()
-                    && earlier.subject().matches(certificate.subject())
-            })
-            .count();
+        let mut same: Vec<&Certificate> = Vec::new();
+        for other in intermediates.iter().take(index.saturating_add(1)) {
+            // The same certificate again counts once.
+            if other.spki() == certificate.spki()
+                && other.subject().matches(certificate.subject())
+                && !same.contains(&other)
+            {
+                same.push(other);
+            }
+        }
         at_most(
             format_args!("{path}[{index}].pemCertificate"),
-            same.saturating_add(1),
+            same.len(),
             SAME_SUBJECT_AND_KEY,
             "intermediates with one subject and key",
         )?;
