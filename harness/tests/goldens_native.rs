@@ -2,42 +2,16 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::cell::RefCell;
+mod support;
+
 use std::rc::Rc;
 
-use mtls_gate::goldens::{self, Golden, header_of};
-use mtls_gate_core::config::Config;
+use mtls_gate::goldens::{self, header_of};
 use mtls_gate_core::decision::Outcome;
 use mtls_gate_core::forwarded::connection::Connection;
-use mtls_gate_core::pipeline::Pipeline;
 use mtls_gate_core::variables::{Variable, Variables};
-use mtls_gate_core::x509::UnixSeconds;
-use mtls_gate_filter::handle::{Flow, HeaderMap, Host, HostRefused, Level, Stream};
-use mtls_gate_rustcrypto::ALGORITHMS;
-
-fn pipeline(golden: &Golden) -> Pipeline {
-    let document = golden.document().to_string();
-    let config = Config::from_bytes(document.as_bytes())
-        .unwrap_or_else(|error| panic!("{}: {error}", golden.name));
-    Pipeline::new(config, ALGORITHMS)
-}
-
-/// As Envoy writes it: end entity first, five characters percent-encoded.
-fn xfcc(golden: &Golden) -> String {
-    let encode = |pem: &str| {
-        pem.replace('\n', "%0A")
-            .replace(' ', "%20")
-            .replace('+', "%2B")
-            .replace('/', "%2F")
-            .replace('=', "%3D")
-    };
-    let end_entity = golden.chain().first().copied().unwrap_or_default();
-    format!(
-        "Hash=00;Cert=\"{}\";Chain=\"{}\"",
-        encode(end_entity),
-        encode(&golden.chain_pem)
-    )
-}
+use mtls_gate_filter::handle::{Flow, Stream};
+use support::{FakeHost, pipeline, xfcc};
 
 #[test]
 fn core_gives_the_golden_variables() {
@@ -89,55 +63,6 @@ fn core_gives_the_golden_variables() {
         wrong.len(),
         wrong.join("\n")
     );
-}
-
-/// A proxy made of memory.
-#[derive(Default)]
-struct FakeHost {
-    time: Option<UnixSeconds>,
-    headers: RefCell<Vec<(Vec<u8>, Vec<u8>)>>,
-    properties: Vec<(&'static str, Vec<u8>)>,
-    left: RefCell<Vec<(String, String)>>,
-    counters: RefCell<Vec<String>>,
-    reset: RefCell<bool>,
-}
-
-impl Host for FakeHost {
-    fn now(&self) -> Option<UnixSeconds> {
-        self.time
-    }
-    fn headers(&self, _: HeaderMap) -> Result<Vec<(Vec<u8>, Vec<u8>)>, HostRefused> {
-        Ok(self.headers.borrow().clone())
-    }
-    fn remove_header(&self, _: HeaderMap, name: &[u8]) -> Result<(), HostRefused> {
-        self.headers
-            .borrow_mut()
-            .retain(|(present, _)| present != name);
-        Ok(())
-    }
-    fn add_header(&self, _: HeaderMap, name: &str, value: &str) -> Result<(), HostRefused> {
-        self.headers.borrow_mut().push((name.into(), value.into()));
-        Ok(())
-    }
-    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
-        let path = path.join(".");
-        let found = self.properties.iter().find(|(name, _)| *name == path);
-        found.map(|(_, value)| value.clone())
-    }
-    fn set_property(&self, name: &str, value: &str) {
-        self.left.borrow_mut().push((name.into(), value.into()));
-    }
-    fn count(&self, counter: &str) {
-        self.counters.borrow_mut().push(counter.into());
-    }
-    fn log(&self, _: Level, _: &str) {}
-    fn reset(&self) -> Result<(), HostRefused> {
-        *self.reset.borrow_mut() = true;
-        Ok(())
-    }
-    fn respond(&self, _: u16, _: &str) -> Result<(), HostRefused> {
-        Err(HostRefused)
-    }
 }
 
 #[test]

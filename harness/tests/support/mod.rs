@@ -1,0 +1,104 @@
+//! What the native tests share.
+#![allow(dead_code)] // not every test uses all of it
+
+use std::cell::RefCell;
+
+use mtls_gate::goldens::Golden;
+use mtls_gate_core::config::Config;
+use mtls_gate_core::pipeline::Pipeline;
+use mtls_gate_core::x509::UnixSeconds;
+use mtls_gate_filter::handle::{HeaderMap, Headers, Host, HostRefused, Level};
+use mtls_gate_rustcrypto::ALGORITHMS;
+
+pub(crate) fn pipeline(golden: &Golden) -> Pipeline {
+    let document = golden.document().to_string();
+    let config = Config::from_bytes(document.as_bytes())
+        .unwrap_or_else(|error| panic!("{}: {error}", golden.name));
+    Pipeline::new(config, ALGORITHMS)
+}
+
+/// As Envoy writes it: end entity first, five characters percent-encoded.
+pub(crate) fn xfcc(golden: &Golden) -> String {
+    let encode = |pem: &str| {
+        pem.replace('\n', "%0A")
+            .replace(' ', "%20")
+            .replace('+', "%2B")
+            .replace('/', "%2F")
+            .replace('=', "%3D")
+    };
+    let end_entity = golden.chain().first().copied().unwrap_or_default();
+    format!(
+        "Hash=00;Cert=\"{}\";Chain=\"{}\"",
+        encode(end_entity),
+        encode(&golden.chain_pem)
+    )
+}
+
+/// A proxy made of memory.
+#[derive(Default)]
+pub(crate) struct FakeHost {
+    pub(crate) time: Option<UnixSeconds>,
+    pub(crate) headers: RefCell<Headers>,
+    pub(crate) properties: Vec<(&'static str, Vec<u8>)>,
+    pub(crate) left: RefCell<Vec<(String, String)>>,
+    pub(crate) counters: RefCell<Vec<String>>,
+    pub(crate) reset: RefCell<bool>,
+    /// Calls that fail, by name.
+    pub(crate) fails: &'static [&'static str],
+    /// Local answers.
+    pub(crate) answers: RefCell<Vec<(u16, String)>>,
+}
+
+impl Host for FakeHost {
+    fn now(&self) -> Option<UnixSeconds> {
+        self.time
+    }
+    fn headers(&self, _: HeaderMap) -> Result<Headers, HostRefused> {
+        self.call("headers")?;
+        Ok(self.headers.borrow().clone())
+    }
+    fn remove_header(&self, _: HeaderMap, name: &[u8]) -> Result<(), HostRefused> {
+        self.call("remove_header")?;
+        self.headers
+            .borrow_mut()
+            .retain(|(present, _)| present != name);
+        Ok(())
+    }
+    fn add_header(&self, _: HeaderMap, name: &str, value: &str) -> Result<(), HostRefused> {
+        self.call("add_header")?;
+        self.headers.borrow_mut().push((name.into(), value.into()));
+        Ok(())
+    }
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        let path = path.join(".");
+        let found = self.properties.iter().find(|(name, _)| *name == path);
+        found.map(|(_, value)| value.clone())
+    }
+    fn set_property(&self, name: &str, value: &str) {
+        self.left.borrow_mut().push((name.into(), value.into()));
+    }
+    fn count(&self, counter: &str) {
+        self.counters.borrow_mut().push(counter.into());
+    }
+    fn log(&self, _: Level, _: &str) {}
+    fn reset(&self) -> Result<(), HostRefused> {
+        self.call("reset")?;
+        *self.reset.borrow_mut() = true;
+        Ok(())
+    }
+    fn respond(&self, status: u16, body: &str) -> Result<(), HostRefused> {
+        self.call("respond")?;
+        self.answers.borrow_mut().push((status, body.to_owned()));
+        Ok(())
+    }
+}
+
+impl FakeHost {
+    fn call(&self, name: &str) -> Result<(), HostRefused> {
+        if self.fails.contains(&name) {
+            Err(HostRefused)
+        } else {
+            Ok(())
+        }
+    }
+}
