@@ -215,6 +215,8 @@ fn words_of(rule: &str) -> Option<&'static str> {
         "issuer_not_ca" => "basicConstraints does not say that it is a CA",
         "issuer_name_mismatch" | "untrusted" => "no certificate found for its issuer",
         "key_algorithm" => "key algorithm is not supported",
+        "malformed_subject" => "not an X.509 certificate: subject",
+        "name_constraint_unclear" => "in a way that is not supported",
         "name_constraint_count" => "more than 10 name constraints",
         "name_constraint_excluded" | "name_constraint_not_permitted" => {
             "violates a name constraint"

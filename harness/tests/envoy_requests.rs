@@ -237,6 +237,9 @@ fn spoofed_headers_never_arrive() {
         "X_Client_Cert_Leaf: spoof",
         "x-client_cert-leaf: spoof",
         "X-CLIENT-CERT-LEAF:",
+        "X.Client.Cert.Leaf: spoof",
+        "Client-Cert: :spoof:",
+        "Client_Cert_Chain: :spoof:",
         "X_Note: spoof",
         "X_INTERNAL: spoof",
         "X-Forwarded-Client-Cert: Hash=spoof",
@@ -480,6 +483,13 @@ fn the_forwarded_header_stays_only_when_told_to() {
         kept.starts_with("Hash=") && !kept.contains("spoof"),
         "{kept}"
     );
+    // It would tell who an unverified client claims to be.
+    let expired = golden("expired_end_entity");
+    let expired = ClientIdentity {
+        chain_pem: expired.chain_pem.into_bytes(),
+        key_pem: expired.key_pem.into_bytes(),
+    };
+    assert_eq!(seen("keep.test", Some(&expired)), "");
 }
 
 #[test]

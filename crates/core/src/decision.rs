@@ -98,7 +98,9 @@ impl<'c> Decision<'c> {
                 })
                 .collect(),
         };
-        let keep = config.keep_forwarded_header.then_some(FORWARDED_HEADER);
+        // The forwarded header tells all about a certificate, so it goes on with a verified one only.
+        let keep =
+            (config.keep_forwarded_header && client_cert.is_verified()).then_some(FORWARDED_HEADER);
         let request = render(&config.request, keep);
         let response = render(&config.response, None);
         let reason = match client_cert {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-/// A header name as the field compares names: letter case aside, and `_` for `-`, since many
-/// backends fold one to the other (CGI and its heirs).
+/// A header name as backends may come to compare names: letter case aside, and every character that
+/// is no letter or digit as `-`, since CGI and its heirs fold `-` to `_`, and some of them all.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FoldedName(Vec<u8>);
 
@@ -12,8 +12,8 @@ impl FoldedName {
     #[must_use]
     pub fn new(name: &[u8]) -> Self {
         let fold = |byte: &u8| match byte {
-            b'_' => b'-',
-            byte => byte.to_ascii_lowercase(),
+            byte if byte.is_ascii_alphanumeric() => byte.to_ascii_lowercase(),
+            _ => b'-',
         };
         Self(name.iter().map(fold).collect())
     }
@@ -66,7 +66,8 @@ mod tests {
             keep: Some("x-forwarded-client-cert"),
             add: vec![],
         };
-        let names: [&[u8]; 7] = [
+        let names: [&[u8]; 8] = [
+            b"x.client.cert.leaf",
             b"x-client-cert-leaf",
             b"X_Client-Cert_Leaf",
             b"x-client-cert-leaf",
@@ -81,6 +82,7 @@ mod tests {
             [
                 &b"X_Client-Cert_Leaf"[..],
                 b"x-client-cert-leaf",
+                b"x.client.cert.leaf",
                 b"x_forwarded_client_cert"
             ]
         );

@@ -13,6 +13,7 @@ pub struct TrustStore {
     intermediates_by_subject: BTreeMap<Box<[u8]>, Vec<usize>>,
     configured: BTreeSet<Box<[u8]>>,
     allowlist: BTreeSet<Box<[u8]>>,
+    namesakes: usize,
 }
 
 impl TrustStore {
@@ -28,9 +29,18 @@ impl TrustStore {
         let mut first = |certificate: &Certificate| configured.insert(certificate.der().into());
         anchors.retain(&mut first);
         intermediates.retain(&mut first);
+        let anchors_by_subject = by_subject(&anchors);
+        let intermediates_by_subject = by_subject(&intermediates);
+        let namesakes = anchors_by_subject
+            .values()
+            .chain(intermediates_by_subject.values())
+            .map(|same| same.len().saturating_sub(1))
+            .max()
+            .unwrap_or(0);
         Self {
-            anchors_by_subject: by_subject(&anchors),
-            intermediates_by_subject: by_subject(&intermediates),
+            anchors_by_subject,
+            intermediates_by_subject,
+            namesakes,
             configured,
             allowlist: allowlist
                 .iter()
@@ -57,6 +67,11 @@ impl TrustStore {
     #[must_use]
     pub fn is_allowlisted(&self, der: &[u8]) -> bool {
         self.allowlist.contains(der)
+    }
+
+    /// How many configured certificates beside the first share one name, at the most.
+    pub(crate) fn namesakes(&self) -> usize {
+        self.namesakes
     }
 
     /// The certificate is a configured anchor or intermediate.

@@ -41,6 +41,14 @@ const FORBIDDEN_NAMES: [&str; 14] = [
 /// Google, custom headers: prefixes that a load balancer keeps for itself.
 const FORBIDDEN_PREFIXES: [&str; 4] = ["x-google", "x-goog-", "x-gfe", "x-amz-"];
 
+/// Headers in which proxies tell backends of a client's certificate: what a client itself sends
+/// under these names never goes on. RFC 9440 section 4 asks so for its two.
+const CERTIFICATE_HEADERS: [&str; 3] = [FORWARDED_HEADER, "client-cert", "client-cert-chain"];
+
+fn folded(name: &str) -> FoldedName {
+    FoldedName::new(name.as_bytes())
+}
+
 /// A field of the document, for errors.
 type Path<'a> = std::fmt::Arguments<'a>;
 
@@ -79,9 +87,18 @@ pub(super) fn config(document: Document) -> Result<Config, ConfigError> {
             "is missing, and there is no header to set or remove",
         ));
     }
-    request
-        .remove
-        .insert(FoldedName::new(FORWARDED_HEADER.as_bytes()));
+    let keep_forwarded_header = document.source.connection.keep_forwarded_header;
+    let emits_forwarded_header = request
+        .add
+        .iter()
+        .any(|(name, _)| folded(name) == folded(FORWARDED_HEADER));
+    if keep_forwarded_header && emits_forwarded_header {
+        return Err(error(
+            format_args!("source.connection.keepForwardedHeader"),
+            format!("{FORWARDED_HEADER} is set by a header rule too"),
+        ));
+    }
+    request.remove.extend(CERTIFICATE_HEADERS.map(folded));
     Ok(Config {
         mode,
         trust_store,
@@ -94,7 +111,7 @@ pub(super) fn config(document: Document) -> Result<Config, ConfigError> {
         request,
         response,
         rejection: rejection(document.rejection.0)?,
-        keep_forwarded_header: document.source.connection.keep_forwarded_header,
+        keep_forwarded_header,
     })
 }
 
@@ -434,11 +451,11 @@ fn check_name(path: &str, name: &str) -> Result<(), ConfigError> {
         return Err(ConfigError::new(path, "header name is not a token"));
     }
     let lower = name.to_ascii_lowercase();
-    let folded = lower.replace('_', "-");
-    let reserved = FORBIDDEN_NAMES.contains(&folded.as_str())
+    let hyphened = lower.replace('_', "-");
+    let reserved = FORBIDDEN_NAMES.contains(&hyphened.as_str())
         || FORBIDDEN_PREFIXES
             .iter()
-            .any(|prefix| folded.starts_with(prefix));
+            .any(|prefix| hyphened.starts_with(prefix));
     if reserved {
         return Err(ConfigError::new(
             path,
@@ -456,7 +473,7 @@ fn rules(
     let mut rules = HeaderRules::default();
     let mut names: Vec<FoldedName> = Vec::new();
     for addition in additions {
-        let name = FoldedName::new(addition.name.as_bytes());
+        let name = folded(&addition.name);
         // Folded: two spellings of one name would reach a backend as one header.
         if names.contains(&name) {
             return Err(ConfigError::new(
@@ -478,7 +495,7 @@ fn rules(
     )?;
     for (index, name) in remove.iter().enumerate() {
         check_name(&format!("{remove_list}[{index}]"), name)?;
-        rules.remove.insert(FoldedName::new(name.as_bytes()));
+        rules.remove.insert(folded(name));
     }
     Ok(rules)
 }

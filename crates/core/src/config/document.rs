@@ -59,7 +59,7 @@ pub fn typed<'de, T: Deserialize<'de>>(
         let path = match error.path().to_string() {
             // Before any field, or where the text ends.
             path if path == "." || path == "?" => DOCUMENT.to_owned(),
-            path => path,
+            path => one_line(&path),
         };
         ConfigError::new(path, one_line(&error.into_inner().to_string()))
     })
@@ -109,8 +109,11 @@ fn json_number(value: f64) -> Value {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if value.trunc() == value && value.abs() < EXACT {
         Value::from(value as i64)
-    } else {
+    } else if value.is_finite() {
         Value::from(value)
+    } else {
+        // JSON has no such number; null would count as absent.
+        Value::from(value.to_string())
     }
 }
 
@@ -135,6 +138,6 @@ mod tests {
     fn numbers_stay_whole() {
         assert_eq!(json_number(403.0), Value::from(403));
         assert_eq!(json_number(0.5), Value::from(0.5));
-        assert_eq!(json_number(f64::INFINITY), Value::Null);
+        assert_eq!(json_number(f64::INFINITY), Value::from("inf"));
     }
 }

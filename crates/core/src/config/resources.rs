@@ -212,6 +212,7 @@ pub struct Source {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct ConnectionSource {
-    /// Lets `x-forwarded-client-cert`, as this proxy wrote it, go on to the backend.
+    /// Lets `x-forwarded-client-cert`, as this proxy wrote it, go on to the backend if the
+    /// certificate is verified.
     pub keep_forwarded_header: bool,
 }

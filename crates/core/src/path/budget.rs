@@ -8,7 +8,8 @@ const CANDIDATES: u32 = 100;
 
 /// Signatures verified. The longest honest path of 10 certificates has 9 links; half as many again
 /// for cross-signed and re-keyed CAs bounds the worst chain at 1.5 times the longest honest one,
-/// whatever the algorithm.
+/// whatever the algorithm. Configured CAs that share a name, and that only a signature may tell
+/// apart, come on top: the longest honest path tries them all.
 const SIGNATURES: u32 = 13;
 
 /// Names compared with name constraints.
@@ -20,14 +21,19 @@ const NAME_COMPARISONS: u32 = 250_000;
 pub(super) struct Budget {
     candidates: u32,
     signatures: u32,
+    signature_limit: u32,
     name_comparisons: u32,
 }
 
 impl Budget {
-    pub(super) fn new() -> Self {
+    /// `namesakes`: configured certificates beside the first of one name, at the most.
+    pub(super) fn new(namesakes: usize) -> Self {
+        let namesakes = u32::try_from(namesakes).unwrap_or(u32::MAX);
+        let signature_limit = SIGNATURES.saturating_add(namesakes);
         Self {
             candidates: CANDIDATES,
-            signatures: SIGNATURES,
+            signatures: signature_limit,
+            signature_limit,
             name_comparisons: NAME_COMPARISONS,
         }
     }
@@ -42,7 +48,7 @@ impl Budget {
     }
 
     pub(super) fn verify_signature(&mut self) -> Result<(), PathFault> {
-        spend(&mut self.signatures, SIGNATURES, "signatures")
+        spend(&mut self.signatures, self.signature_limit, "signatures")
     }
 
     pub(super) fn compare_name(&mut self) -> Result<(), PathFault> {

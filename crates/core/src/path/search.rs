@@ -85,7 +85,7 @@ impl<'a, 'p> Search<'a, 'p> {
             policy,
             algorithms,
             time,
-            budget: Budget::new(),
+            budget: Budget::new(store.namesakes()),
             links: Vec::new(),
             best: None,
             purpose: None,
@@ -95,22 +95,22 @@ impl<'a, 'p> Search<'a, 'p> {
     }
 
     pub(super) fn run(mut self) -> Result<ValidatedPath<'a>, PathError> {
-        match self.search_once() {
+        let error = match self.search_once() {
             Ok(path) => return Ok(path),
-            Err(error) if self.purpose.is_none() => return Err(error),
-            Err(_) => {}
-        }
-        // A purpose was wrong somewhere. Was that all? Signatures already verified are not
-        // verified again.
-        let purpose = self.purpose.take();
+            Err(error) => error,
+        };
+        let Some(purpose) = self.purpose.take() else {
+            return Err(error);
+        };
+        // A purpose was wrong somewhere. Was that all? The path found now is not given away, and
+        // signatures already verified are not verified again.
         self.enforce_purpose = false;
         self.best = None;
         self.too_deep = None;
         self.budget.renew_candidates();
-        match (self.search_once(), purpose) {
-            (Ok(_), Some(purpose)) => Err(purpose),
-            (Ok(path), None) => Ok(path),
-            (Err(error), _) => Err(error),
+        match self.search_once() {
+            Ok(_) => Err(purpose),
+            Err(error) => Err(error),
         }
     }
 
@@ -149,7 +149,12 @@ impl<'a, 'p> Search<'a, 'p> {
         let position = path.len();
         let candidates = self.potential_issuers(subject);
         if candidates.is_empty() {
-            self.note(position.saturating_sub(1), PathFault::UnknownIssuer);
+            let own_issuer = position == 1 && subject.is_self_issued();
+            let fault = match self.policy.profile {
+                Profile::Google if own_issuer => PathFault::SelfSigned,
+                _ => PathFault::UnknownIssuer,
+            };
+            self.note(position.saturating_sub(1), fault);
         }
         for candidate in candidates {
             self.budget
@@ -163,7 +168,11 @@ impl<'a, 'p> Search<'a, 'p> {
                 continue;
             }
             if let Err(fault) = self.acceptable(&candidate, path) {
-                self.note(position, fault);
+                let at = match fault {
+                    PathFault::SelfSigned => 0,
+                    _ => position,
+                };
+                self.note(at, fault);
                 continue;
             }
             if self.enforce_purpose
@@ -202,6 +211,9 @@ impl<'a, 'p> Search<'a, 'p> {
         // Google: the issuer's subject key identifier is the authority key identifier below.
         if candidate.fit == KeyIdFit::Mismatch && self.policy.profile == Profile::Google {
             return Err(PathFault::KeyIdentifierMismatch);
+        }
+        if let [end_entity] = path {
+            validate::not_self_signed(end_entity, certificate, self.policy)?;
         }
         // The same name and key again adds nothing but length (a loop of cross-signatures).
         let repeats = candidate.role == IssuerRole::Intermediate

@@ -30,22 +30,22 @@ pub(super) fn end_entity(
         {
             return Err(PathFault::EndEntityIsCa);
         }
-        // Google: a self-signed certificate is accepted from the allowlist only.
-        if certificate.is_self_issued() && self_signed(certificate) {
-            return Err(PathFault::SelfSigned);
-        }
     }
     policy_constraints(certificate)
 }
 
-/// Self-issued with its own key identifier, or with none to tell otherwise.
-fn self_signed(certificate: &Certificate) -> bool {
-    let extensions = certificate.extensions();
-    match (extensions.authority_key_id, extensions.subject_key_id) {
-        (Some(authority), Some(subject)) => {
-            certificate.bytes(authority) == certificate.bytes(subject)
-        }
-        _ => true,
+/// Google: a self-signed end entity never forms a path, whatever is trusted. Self-issued with the
+/// key that would have signed it, that is: a CA may give an end entity its own name.
+pub(super) fn not_self_signed(
+    end_entity: &Certificate,
+    issuer: &Certificate,
+    policy: &Policy,
+) -> Result<(), PathFault> {
+    let self_signed = end_entity.is_self_issued() && end_entity.spki() == issuer.spki();
+    if policy.profile == Profile::Google && self_signed {
+        Err(PathFault::SelfSigned)
+    } else {
+        Ok(())
     }
 }
 

@@ -55,14 +55,15 @@ impl Certificate {
             return Err(ParseError::SignatureAlgorithmMismatch);
         }
         let tbs = &parsed.tbs_certificate;
-        let version = tbs.version().0;
-        if version > 2 {
+        if outer.version > 2 {
             return Err(ParseError::Structure { field: "version" });
         }
         let extensions = match &outer.extensions {
             // RFC 5280 4.1.2.9: extensions only in version 3
-            Some(_) if version != 2 => return Err(ParseError::Structure { field: "version" }),
-            Some(explicit) => Extensions::read(&der, explicit)?,
+            Some(_) if outer.version != 2 => {
+                return Err(ParseError::Structure { field: "version" });
+            }
+            Some(explicit) => Extensions::read(explicit)?,
             None => Extensions::default(),
         };
         let key =
@@ -71,8 +72,11 @@ impl Certificate {
                     field: "subjectPublicKeyInfo",
                 }
             })?;
-        let issuer = Name::new(tbs.issuer(), outer.issuer, "issuer")?;
-        let subject = Name::new(tbs.subject(), outer.subject, "subject")?;
+        let name = |element: &der::Element<'_>, field| {
+            Name::read(element).map_err(|_| ParseError::Structure { field })
+        };
+        let issuer = name(&outer.issuer, "issuer")?;
+        let subject = name(&outer.subject, "subject")?;
         let not_before = UnixSeconds(tbs.validity().not_before.timestamp());
         let not_after = UnixSeconds(tbs.validity().not_after.timestamp());
         Ok(Self {
@@ -251,8 +255,9 @@ struct Outer<'a> {
     signature: Span,
     serial: Span,
     tbs_signature_algorithm: Span,
-    issuer: Span,
-    subject: Span,
+    version: u32,
+    issuer: der::Element<'a>,
+    subject: der::Element<'a>,
     spki: Span,
     key_algorithm: Span,
     key_bits: Span,
@@ -268,9 +273,17 @@ impl<'a> Outer<'a> {
         certificate.end()?;
 
         let mut fields = tbs.reader();
-        fields.optional(tag::context_constructed(0))?;
+        let version = match fields.optional(tag::context_constructed(0))? {
+            Some(explicit) => {
+                let mut version = explicit.reader();
+                let number = der::unsigned(version.expect(tag::INTEGER)?.content)?;
+                version.end()?;
+                number
+            }
+            None => 0,
+        };
         let serial = fields.expect(tag::INTEGER)?;
-        if serial.content.is_empty() {
+        if !der::is_shortest_integer(serial.content) {
             return Err(NotDer);
         }
         let tbs_signature_algorithm = fields.expect(tag::SEQUENCE)?;
@@ -297,8 +310,9 @@ impl<'a> Outer<'a> {
             signature,
             serial: serial.content_span,
             tbs_signature_algorithm: tbs_signature_algorithm.content_span,
-            issuer: issuer.span,
-            subject: subject.span,
+            version,
+            issuer,
+            subject,
             spki: spki.span,
             key_algorithm: key_algorithm.content_span,
             key_bits,

@@ -15,9 +15,18 @@ pub(super) mod tag {
     pub(crate) const OID: u8 = 0x06;
     pub(crate) const SEQUENCE_PRIMITIVE: u8 = 0x10;
     pub(crate) const SET_PRIMITIVE: u8 = 0x11;
+    pub(crate) const UTF8_STRING: u8 = 0x0c;
+    pub(crate) const NUMERIC_STRING: u8 = 0x12;
+    pub(crate) const PRINTABLE_STRING: u8 = 0x13;
+    pub(crate) const TELETEX_STRING: u8 = 0x14;
+    pub(crate) const IA5_STRING: u8 = 0x16;
+    pub(crate) const VISIBLE_STRING: u8 = 0x1a;
+    pub(crate) const UNIVERSAL_STRING: u8 = 0x1c;
+    pub(crate) const BMP_STRING: u8 = 0x1e;
     pub(crate) const UTC_TIME: u8 = 0x17;
     pub(crate) const GENERALIZED_TIME: u8 = 0x18;
     pub(crate) const SEQUENCE: u8 = 0x30;
+    pub(crate) const SET: u8 = 0x31;
 
     /// `[n]`, primitive.
     pub(crate) const fn context(number: u8) -> u8 {
@@ -191,23 +200,29 @@ pub(super) fn boolean(content: &[u8]) -> Result<bool, NotDer> {
     }
 }
 
+/// An INTEGER in its shortest form (X.690 8.3.2).
+pub(super) fn is_shortest_integer(content: &[u8]) -> bool {
+    match content {
+        [] => false,
+        [0, second, ..] => second & 0x80 != 0,
+        [0xff, second, ..] => second & 0x80 == 0,
+        _ => true,
+    }
+}
+
 /// A non-negative INTEGER; larger than `u32` counts as `u32::MAX`, which no limit here reaches.
 pub(super) fn unsigned(content: &[u8]) -> Result<u32, NotDer> {
-    match content {
-        [] => Err(NotDer),
-        // Negative, or a needless leading zero (X.690 8.3.2).
-        [first, ..] if first & 0x80 != 0 => Err(NotDer),
-        [0, second, ..] if second & 0x80 == 0 => Err(NotDer),
-        _ => {
-            let significant = content.strip_prefix(&[0]).unwrap_or(content);
-            if significant.len() > 4 {
-                return Ok(u32::MAX);
-            }
-            Ok(significant
-                .iter()
-                .fold(0_u32, |value, &byte| (value << 8) | u32::from(byte)))
-        }
+    let negative = content.first().is_some_and(|first| first & 0x80 != 0);
+    if negative || !is_shortest_integer(content) {
+        return Err(NotDer);
     }
+    let significant = content.strip_prefix(&[0]).unwrap_or(content);
+    if significant.len() > 4 {
+        return Ok(u32::MAX);
+    }
+    Ok(significant
+        .iter()
+        .fold(0_u32, |value, &byte| (value << 8) | u32::from(byte)))
 }
 
 /// The octets of a BIT STRING and its count of unused bits, which must be zero bits (X.690 11.2.1).

@@ -1,10 +1,7 @@
 //! The extensions of RFC 5280 4.2.1 that are processed, decoded strictly.
 
-use x509_parser::prelude::FromDer;
-use x509_parser::x509::X509Name;
-
 use super::der::{self, Element, NotDer, Reader, tag};
-use super::oid::{extension, purpose};
+use super::oid::{extension, other_name, purpose};
 use super::{Name, ParseError, Span};
 
 /// More extensions than this in one certificate are refused before they are compared pairwise.
@@ -77,7 +74,9 @@ pub enum GeneralName {
     Uri(Span),
     /// `iPAddress`: 4 or 16 octets, in a name constraint 8 or 32
     Ip(Span),
-    /// `otherName`, `x400Address`, `ediPartyName`, `registeredID`: the context tag's number.
+    /// `otherName` SmtpUTF8Mailbox (RFC 9598): an e-mail address beyond ASCII
+    SmtpUtf8Mailbox,
+    /// any other `otherName`, `x400Address`, `ediPartyName`, `registeredID`: the context tag's number.
     Other(u8),
 }
 
@@ -140,7 +139,7 @@ pub struct Extensions {
 
 impl Extensions {
     /// Reads `Extensions ::= SEQUENCE SIZE (1..MAX) OF Extension` from the content of `[3]`.
-    pub(super) fn read(certificate: &[u8], explicit: &Element<'_>) -> Result<Self, ParseError> {
+    pub(super) fn read(explicit: &Element<'_>) -> Result<Self, ParseError> {
         let structure = |_: NotDer| ParseError::Structure {
             field: "extensions",
         };
@@ -155,12 +154,10 @@ impl Extensions {
         while !list.is_empty() {
             let mut fields = list.expect(tag::SEQUENCE).map_err(structure)?.reader();
             let oid = fields.expect(tag::OID).map_err(structure)?.content;
+            // X.690 11.5 does not encode DEFAULT FALSE; some CAs do, and it says the same.
             let critical = match fields.optional(tag::BOOLEAN).map_err(structure)? {
-                // X.690 11.5: DEFAULT FALSE is not encoded.
-                Some(value) if !der::boolean(value.content).map_err(structure)? => {
-                    return Err(structure(NotDer));
-                }
-                value => value.is_some(),
+                Some(value) => der::boolean(value.content).map_err(structure)?,
+                None => false,
             };
             let value = fields.expect(tag::OCTET_STRING).map_err(structure)?;
             fields.end().map_err(structure)?;
@@ -175,11 +172,11 @@ impl Extensions {
                 });
             }
             seen.push(oid);
-            let processed = extensions
-                .read_one(certificate, oid, critical, &value)
-                .map_err(|_| ParseError::MalformedExtension {
+            let processed = extensions.read_one(oid, critical, &value).map_err(|_| {
+                ParseError::MalformedExtension {
                     oid: der::dotted(oid),
-                })?;
+                }
+            })?;
             if critical && !processed && extensions.unprocessed_critical.is_none() {
                 extensions.unprocessed_critical = Some(der::dotted(oid));
             }
@@ -190,7 +187,6 @@ impl Extensions {
     /// Reads one extension's value; `false`: it is not one of those processed.
     fn read_one(
         &mut self,
-        certificate: &[u8],
         oid: &[u8],
         critical: bool,
         value: &Element<'_>,
@@ -230,12 +226,12 @@ impl Extensions {
                     return Err(NotDer);
                 }
                 while !list.is_empty() {
-                    let name = general_name(certificate, &list.any()?, Use::Name)?;
+                    let name = general_name(&list.any()?, Use::Name)?;
                     self.subject_alt_names.push(name);
                 }
             }
             extension::NAME_CONSTRAINTS => {
-                let mut constraints = name_constraints(certificate, &mut reader)?;
+                let mut constraints = name_constraints(&mut reader)?;
                 constraints.critical = critical;
                 self.name_constraints = Some(constraints);
             }
@@ -318,11 +314,7 @@ enum Use {
     Constraint,
 }
 
-fn general_name(
-    certificate: &[u8],
-    element: &Element<'_>,
-    use_: Use,
-) -> Result<GeneralName, NotDer> {
+fn general_name(element: &Element<'_>, use_: Use) -> Result<GeneralName, NotDer> {
     let ia5 = |element: &Element<'_>| {
         if element.content.is_ascii() {
             Ok(element.content_span)
@@ -336,16 +328,9 @@ fn general_name(
         // directoryName is EXPLICIT, since Name is a CHOICE.
         0xa4 => {
             let mut inner = element.reader();
-            let name = inner.expect(tag::SEQUENCE)?;
+            let name = Name::read(&inner.expect(tag::SEQUENCE)?)?;
             inner.end()?;
-            let bytes = name.span.of(certificate);
-            let (rest, parsed) = X509Name::from_der(bytes).map_err(|_| NotDer)?;
-            if !rest.is_empty() {
-                return Err(NotDer);
-            }
-            Name::new(&parsed, name.span, "directoryName")
-                .map(GeneralName::Directory)
-                .map_err(|_| NotDer)
+            Ok(GeneralName::Directory(name))
         }
         0x86 => Ok(GeneralName::Uri(ia5(element)?)),
         0x87 => match (use_, element.content.len()) {
@@ -354,15 +339,16 @@ fn general_name(
             }
             _ => Err(NotDer),
         },
-        0xa0 | 0xa3 | 0xa5 | 0x88 => Ok(GeneralName::Other(element.tag & 0x1f)),
+        0xa0 => match element.reader().expect(tag::OID)?.content {
+            other_name::SMTP_UTF8_MAILBOX => Ok(GeneralName::SmtpUtf8Mailbox),
+            _ => Ok(GeneralName::Other(0)),
+        },
+        0xa3 | 0xa5 | 0x88 => Ok(GeneralName::Other(element.tag & 0x1f)),
         _ => Err(NotDer),
     }
 }
 
-fn name_constraints(
-    certificate: &[u8],
-    reader: &mut Reader<'_>,
-) -> Result<NameConstraints, NotDer> {
+fn name_constraints(reader: &mut Reader<'_>) -> Result<NameConstraints, NotDer> {
     let mut fields = reader.expect(tag::SEQUENCE)?.reader();
     let mut subtrees = |number| -> Result<Vec<GeneralSubtree>, NotDer> {
         let Some(list) = fields.optional(tag::context_constructed(number))? else {
@@ -375,7 +361,7 @@ fn name_constraints(
         let mut subtrees = Vec::new();
         while !list.is_empty() {
             let mut fields = list.expect(tag::SEQUENCE)?.reader();
-            let base = general_name(certificate, &fields.any()?, Use::Constraint)?;
+            let base = general_name(&fields.any()?, Use::Constraint)?;
             // minimum [0] DEFAULT 0, maximum [1] OPTIONAL
             let minimum = match fields.optional(tag::context(0))? {
                 Some(value) => der::unsigned(value.content)?,
@@ -402,4 +388,66 @@ fn name_constraints(
         excluded,
         critical: false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrap(tag: u8, content: &[u8]) -> Vec<u8> {
+        let mut der = vec![tag, u8::try_from(content.len()).unwrap()];
+        der.extend(content);
+        der
+    }
+
+    /// One extension of this type with `critical` spelt out.
+    fn read(oid: &[u8], critical: u8, value: &[u8]) -> Result<Extensions, ParseError> {
+        let fields = [
+            wrap(tag::OID, oid),
+            wrap(tag::BOOLEAN, &[critical]),
+            wrap(tag::OCTET_STRING, value),
+        ];
+        let list = wrap(tag::SEQUENCE, &wrap(tag::SEQUENCE, &fields.concat()));
+        let explicit = wrap(tag::context_constructed(3), &list);
+        Extensions::read(&Reader::new(&explicit).any().unwrap())
+    }
+
+    #[test]
+    fn criticality_is_what_it_says() {
+        let unknown = &[0x2a, 0x03];
+        assert_eq!(read(unknown, 0x00, &[]).unwrap().unprocessed_critical, None);
+        let critical = read(unknown, 0xff, &[]).unwrap().unprocessed_critical;
+        assert_eq!(critical.as_deref(), Some("1.2.3"));
+        assert!(read(unknown, 0x01, &[]).is_err());
+    }
+
+    #[test]
+    fn known_extensions_are_read_to_the_last_byte() {
+        let constraints = |value: &[u8]| {
+            read(extension::BASIC_CONSTRAINTS, 0xff, value).map(|e| e.basic_constraints)
+        };
+        let ca = |ca, path_len| Ok(Some(BasicConstraints { ca, path_len }));
+        assert_eq!(constraints(&[0x30, 0]), ca(false, None));
+        assert_eq!(constraints(&[0x30, 3, 1, 1, 0]), ca(false, None));
+        assert_eq!(
+            constraints(&[0x30, 6, 1, 1, 0xff, 2, 1, 2]),
+            ca(true, Some(2))
+        );
+        for broken in [
+            &[0x30, 3, 1, 1, 1][..],
+            &[0x30, 3, 1, 1, 0xff, 0],
+            &[0x30, 5, 1, 1, 0xff, 5, 0],
+            &[0x30, 6, 1, 1, 0xff, 2, 1, 0xff],
+            &[0x30, 6, 2, 1, 2, 1, 1, 0xff],
+            &[],
+        ] {
+            assert!(constraints(broken).is_err(), "{broken:?}");
+        }
+        let usage = |value: &[u8]| read(extension::KEY_USAGE, 0xff, value).map(|e| e.key_usage);
+        assert!(usage(&[3, 2, 2, 4]).unwrap().unwrap().key_cert_sign());
+        assert!(!usage(&[3, 2, 7, 0x80]).unwrap().unwrap().key_cert_sign());
+        for broken in [&[3, 2, 3, 4][..], &[3, 2, 0, 0], &[3, 1, 0], &[4, 2, 2, 4]] {
+            assert!(usage(broken).is_err(), "{broken:?}");
+        }
+    }
 }

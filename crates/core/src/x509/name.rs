@@ -1,11 +1,11 @@
 //! Distinguished names and when two of them are the same (RFC 5280 7.1).
 
-use x509_parser::asn1_rs::{Class, Tag};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::X509Name;
 
+use super::Span;
+use super::der::{Element, NotDer, tag};
 use super::oid::EMAIL_ADDRESS;
-use super::{ParseError, Span};
 
 /// A distinguished name: where its DER lies and a form in which equal names have equal bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,46 +16,51 @@ pub struct Name {
 }
 
 impl Name {
-    /// `name` was parsed from `span`; `field` names it in errors.
-    pub(super) fn new(
-        name: &X509Name<'_>,
-        span: Span,
-        field: &'static str,
-    ) -> Result<Self, ParseError> {
+    /// RFC 5280 4.1.2.4: RDNSequence ::= SEQUENCE OF SET SIZE (1..MAX) OF SEQUENCE { type, value }.
+    ///
+    /// Read here to the last byte: `x509-parser` stops at what it does not like and keeps the rest
+    /// to itself, and a name that is compared must be the name that is shown.
+    pub(super) fn read(element: &Element<'_>) -> Result<Self, NotDer> {
         let mut canonical = Vec::new();
         let mut emails = Vec::new();
-        for rdn in name.iter_rdn() {
+        let mut rdns = element.reader();
+        while !rdns.is_empty() {
             let mut attributes: Vec<Vec<u8>> = Vec::new();
-            for attribute in rdn.iter() {
-                let value = attribute.attr_value();
-                if attribute.attr_type().as_bytes() == EMAIL_ADDRESS {
-                    emails.push(value.data.into());
+            let mut rdn = rdns.expect(tag::SET)?.reader();
+            if rdn.is_empty() {
+                return Err(NotDer);
+            }
+            while !rdn.is_empty() {
+                let mut fields = rdn.expect(tag::SEQUENCE)?.reader();
+                let kind = fields.expect(tag::OID)?.content;
+                let value = fields.any()?;
+                fields.end()?;
+                if kind.is_empty() {
+                    return Err(NotDer);
                 }
-                let mut bytes = Vec::new();
-                push(&mut bytes, attribute.attr_type().as_bytes());
-                match folded(value.class(), value.tag(), value.data) {
+                if kind == EMAIL_ADDRESS {
+                    emails.push(value.content.into());
+                }
+                let mut attribute = Vec::new();
+                push(&mut attribute, kind);
+                match folded(value.tag, value.content)? {
                     Some(text) => {
-                        bytes.push(0);
-                        push(&mut bytes, text.as_bytes());
+                        attribute.push(0);
+                        push(&mut attribute, text.as_bytes());
                     }
                     None => {
-                        bytes.push(1);
-                        bytes.extend(value.tag().0.to_be_bytes());
-                        push(&mut bytes, value.data);
+                        attribute.push(value.tag);
+                        push(&mut attribute, value.content);
                     }
                 }
-                attributes.push(bytes);
-            }
-            // RFC 5280 4.1.2.4: RelativeDistinguishedName ::= SET SIZE (1..MAX)
-            if attributes.is_empty() {
-                return Err(ParseError::Structure { field });
+                attributes.push(attribute);
             }
             // A SET has no order.
             attributes.sort_unstable();
             push(&mut canonical, &attributes.concat());
         }
         Ok(Self {
-            span,
+            span: element.span,
             canonical: canonical.into_boxed_slice(),
             emails,
         })
@@ -117,57 +122,170 @@ fn push(into: &mut Vec<u8>, bytes: &[u8]) {
     into.extend(bytes);
 }
 
-/// RFC 5280 7.1 with RFC 4518: text of the comparable string types with case folded, outer white
-/// space dropped and inner runs of it made one space. `None`: compare the bytes.
-fn folded(class: Class, tag: Tag, data: &[u8]) -> Option<String> {
-    if class != Class::Universal {
-        return None;
-    }
+/// RFC 5280 7.1 with RFC 4518: text with case folded, what counts for nothing dropped, and white
+/// space squeezed. `None`: not text, compare the bytes. Compatibility forms (NFKC) are not folded.
+fn folded(tag: u8, content: &[u8]) -> Result<Option<String>, NotDer> {
+    /// X.690 10.2: strings are primitive, so the constructed forms are refused.
+    const CONSTRUCTED: u8 = 0x20;
     let text = match tag {
-        Tag::Utf8String => core::str::from_utf8(data).ok()?.to_owned(),
-        Tag::PrintableString | Tag::Ia5String | Tag::NumericString | Tag::VisibleString
-            if data.is_ascii() =>
-        {
-            core::str::from_utf8(data).ok()?.to_owned()
-        }
-        Tag::BmpString => {
-            let units = data.chunks_exact(2);
-            if !units.remainder().is_empty() {
-                return None;
-            }
-            let units = units.map(|pair| {
-                let [high, low] = <[u8; 2]>::try_from(pair).unwrap_or_default();
-                u16::from_be_bytes([high, low])
-            });
+        tag::UTF8_STRING => core::str::from_utf8(content)
+            .map_err(|_| NotDer)?
+            .to_owned(),
+        // A PrintableString or IA5String with other letters in it, as some CAs issue them, and
+        // TeletexString, are read as Latin-1, which every CA that still uses them means.
+        tag::PRINTABLE_STRING
+        | tag::IA5_STRING
+        | tag::NUMERIC_STRING
+        | tag::VISIBLE_STRING
+        | tag::TELETEX_STRING => content.iter().copied().map(char::from).collect(),
+        tag::BMP_STRING => {
+            let units = wide::<2>(content)?.map(u16::from_be_bytes);
             char::decode_utf16(units)
                 .collect::<Result<String, _>>()
-                .ok()?
+                .map_err(|_| NotDer)?
         }
-        _ => return None,
+        tag::UNIVERSAL_STRING => wide::<4>(content)?
+            .map(|unit| char::from_u32(u32::from_be_bytes(unit)))
+            .collect::<Option<String>>()
+            .ok_or(NotDer)?,
+        _ if tag & CONSTRUCTED != 0 && is_string(tag & !CONSTRUCTED) => return Err(NotDer),
+        _ => return Ok(None),
     };
+    let text: String = text.chars().filter(|c| !counts_for_nothing(*c)).collect();
     let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
-    Some(words.join(" "))
+    Ok(Some(words.join(" ")))
+}
+
+fn is_string(tag: u8) -> bool {
+    matches!(
+        tag,
+        tag::UTF8_STRING
+            | tag::PRINTABLE_STRING
+            | tag::IA5_STRING
+            | tag::NUMERIC_STRING
+            | tag::VISIBLE_STRING
+            | tag::TELETEX_STRING
+            | tag::BMP_STRING
+            | tag::UNIVERSAL_STRING
+    )
+}
+
+/// Characters of `N` octets each.
+fn wide<const N: usize>(content: &[u8]) -> Result<impl Iterator<Item = [u8; N]>, NotDer> {
+    let units = content.chunks_exact(N);
+    if !units.remainder().is_empty() {
+        return Err(NotDer);
+    }
+    Ok(units.filter_map(|unit| <[u8; N]>::try_from(unit).ok()))
+}
+
+/// RFC 4518 2.2: characters that are mapped to nothing.
+fn counts_for_nothing(character: char) -> bool {
+    matches!(
+        character,
+        '\u{00}'..='\u{08}'
+            | '\u{0e}'..='\u{1f}'
+            | '\u{7f}'..='\u{84}'
+            | '\u{86}'..='\u{9f}'
+            | '\u{ad}'
+            | '\u{34f}'
+            | '\u{6dd}'
+            | '\u{70f}'
+            | '\u{1806}'
+            | '\u{180b}'..='\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2063}'
+            | '\u{206a}'..='\u{206f}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffc}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0001}'
+            | '\u{e0020}'..='\u{e007f}'
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::x509::der::Reader;
+
+    fn name(der: &[u8]) -> Result<Name, NotDer> {
+        Name::read(&Reader::new(der).expect(tag::SEQUENCE)?)
+    }
+
+    /// `value` as the one attribute (O) of the one RDN.
+    fn organization(tag: u8, value: &[u8]) -> Vec<u8> {
+        let wrap = |tag: u8, content: &[u8]| {
+            let mut der = vec![tag, u8::try_from(content.len()).unwrap()];
+            der.extend(content);
+            der
+        };
+        let mut attribute = wrap(tag::OID, &[0x55, 0x04, 0x0a]);
+        attribute.extend(wrap(tag, value));
+        let rdn = wrap(tag::SET, &wrap(tag::SEQUENCE, &attribute));
+        wrap(tag::SEQUENCE, &rdn)
+    }
 
     #[test]
-    fn text_is_folded_and_squeezed() {
-        let fold = |tag, data: &[u8]| folded(Class::Universal, tag, data);
-        assert_eq!(
-            fold(Tag::PrintableString, b"  Good   CA "),
-            Some("good ca".to_owned())
+    fn text_is_the_same_in_every_string_type() {
+        let evil = name(&organization(tag::UTF8_STRING, b"Evil  Corp ")).unwrap();
+        for (tag, value) in [
+            (tag::PRINTABLE_STRING, &b"evil corp"[..]),
+            (tag::TELETEX_STRING, b" EVIL corp"),
+            (tag::IA5_STRING, b"Evil\tCorp"),
+            (tag::BMP_STRING, b"\0E\0v\0i\0l\0 \0C\0o\0r\0p"),
+            (tag::UTF8_STRING, "E\u{ad}vil\u{200b} Corp".as_bytes()),
+        ] {
+            assert!(
+                name(&organization(tag, value)).unwrap().matches(&evil),
+                "{tag:02x}"
+            );
+        }
+        let universal: Vec<u8> = "Evil Corp".bytes().flat_map(|b| [0, 0, 0, b]).collect();
+        assert!(
+            name(&organization(tag::UNIVERSAL_STRING, &universal))
+                .unwrap()
+                .matches(&evil)
         );
-        assert_eq!(
-            fold(Tag::Utf8String, "J\u{dc}RGEN".as_bytes()),
-            Some("j\u{fc}rgen".to_owned())
-        );
-        assert_eq!(fold(Tag::BmpString, &[0, b'A']), Some("a".to_owned()));
-        assert_eq!(fold(Tag::BmpString, &[0, b'A', 0]), None);
-        assert_eq!(fold(Tag::Utf8String, &[0xff]), None);
-        assert_eq!(fold(Tag::PrintableString, &[0xff]), None);
-        assert_eq!(fold(Tag::T61String, b"A"), None);
+        let umlaut = name(&organization(tag::UTF8_STRING, "J\u{dc}RGEN".as_bytes())).unwrap();
+        let latin = name(&organization(tag::TELETEX_STRING, b"j\xfcrgen")).unwrap();
+        assert!(latin.matches(&umlaut));
+        assert!(!evil.matches(&umlaut));
+    }
+
+    #[test]
+    fn every_byte_of_a_name_is_read() {
+        let good = organization(tag::UTF8_STRING, b"Good");
+        assert!(name(&good).is_ok());
+        let empty_set = [&[0x30, 0x02, 0x31, 0x00][..]].concat();
+        assert_eq!(name(&empty_set), Err(NotDer));
+        // An empty SET in front, an attribute without a value, something behind the value.
+        let mut hidden = vec![0x30, good[1] + 2, 0x31, 0x00];
+        hidden.extend(&good[2..]);
+        assert_eq!(name(&hidden), Err(NotDer));
+        let no_value = [0x30, 9, 0x31, 7, 0x30, 5, 0x06, 3, 0x55, 4, 0x0a];
+        assert_eq!(name(&no_value), Err(NotDer));
+        let extra = [
+            0x30, 14, 0x31, 12, 0x30, 10, 6, 3, 0x55, 4, 0x0a, 0x0c, 1, b'G', 5, 0,
+        ];
+        assert_eq!(name(&extra), Err(NotDer));
+        let no_type = [0x30, 9, 0x31, 7, 0x30, 5, 6, 0, 0x0c, 1, b'G'];
+        assert_eq!(name(&no_type), Err(NotDer));
+        assert!(name(&[0x30, 0]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn broken_text_is_refused() {
+        for (tag, value) in [
+            (tag::UTF8_STRING, &[0xff][..]),
+            (tag::BMP_STRING, &[0, b'A', 0]),
+            (tag::BMP_STRING, &[0xd8, 0]),
+            (tag::UNIVERSAL_STRING, &[0xff, 0, 0, 0]),
+            (tag::UTF8_STRING | 0x20, &[0x0c, 1, b'A']),
+        ] {
+            assert_eq!(name(&organization(tag, value)), Err(NotDer), "{tag:02x}");
+        }
     }
 }

@@ -37,3 +37,9 @@ pub(super) mod key {
 
 /// RFC 2985 5.2.1: the `emailAddress` attribute of a name.
 pub(super) const EMAIL_ADDRESS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1];
+
+/// Types of `otherName`.
+pub(super) mod other_name {
+    /// RFC 9598 3
+    pub(crate) const SMTP_UTF8_MAILBOX: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 8, 9];
+}
