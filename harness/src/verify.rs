@@ -139,18 +139,16 @@ fn parse_time(text: &str) -> Result<UnixSeconds, String> {
 pub fn run(options: &VerifyOptions, out: &mut impl Write) -> Result<bool, VerifyError> {
     let (trust, warnings) = trust_store(options)?;
     let chain = pem_file(&options.chain)?;
-    let policy = Policy {
-        profile: match options.profile {
-            ProfileName::Google => Profile::Google,
-            ProfileName::Rfc5280 => Profile::Rfc5280,
-        },
-        purpose: match options.eku {
-            Eku::Client => Some(KeyPurpose::ClientAuth),
-            Eku::Server => Some(KeyPurpose::ServerAuth),
-            Eku::Any => None,
-        },
-        enforce_anchor_constraints: false,
+    let profile = match options.profile {
+        ProfileName::Google => Profile::Google,
+        ProfileName::Rfc5280 => Profile::Rfc5280,
     };
+    let purpose = match options.eku {
+        Eku::Client => Some(KeyPurpose::ClientAuth),
+        Eku::Server => Some(KeyPurpose::ServerAuth),
+        Eku::Any => None,
+    };
+    let policy = Policy::new(profile, purpose);
     let limits = RequestLimits::default();
     let client_cert = ClientCert::judge(
         ForwardedChain::from_der(chain, &limits),

@@ -169,7 +169,12 @@ impl From<&Refusal> for ClientCertError {
                 | PathFault::InvalidSignature
                 | PathFault::NameConstraintViolated { .. }
                 | PathFault::NameConstraintUnsupported { .. }
-                | PathFault::ExplicitPolicyRequired => Self::ValidationFailed,
+                | PathFault::NoValidPolicy
+                | PathFault::AnyPolicyMapped
+                | PathFault::NotVersion3
+                | PathFault::EmptyIssuer
+                | PathFault::Strict { .. }
+                | PathFault::TooManyIntermediates { .. } => Self::ValidationFailed,
             },
         }
     }

@@ -102,11 +102,7 @@ pub(super) fn config(document: Document) -> Result<Config, ConfigError> {
     Ok(Config {
         mode,
         trust_store,
-        policy: Policy {
-            profile: document.profile,
-            purpose: Some(KeyPurpose::ClientAuth),
-            enforce_anchor_constraints: false,
-        },
+        policy: Policy::new(document.profile, Some(KeyPurpose::ClientAuth)),
         limits: limits(&document.limits)?,
         request,
         response,

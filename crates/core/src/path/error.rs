@@ -102,9 +102,30 @@ pub enum PathFault {
         /// The position of the CA that constrains.
         constrained_by: usize,
     },
-    /// `policyConstraints` requires an explicit policy.
-    #[error("requires an explicit certificate policy, which is not supported")]
-    ExplicitPolicyRequired,
+    /// An explicit policy is required, and none is valid for the path (6.1.3 f, 6.1.5 g).
+    #[error("no certificate policy is valid for the path")]
+    NoValidPolicy,
+    /// `policyMappings` from or to anyPolicy (6.1.4 a).
+    #[error("policyMappings maps anyPolicy")]
+    AnyPolicyMapped,
+    /// A version other than 3, which carries no constraints.
+    #[error("not an X.509 version 3 certificate")]
+    NotVersion3,
+    /// The issuer's name is empty (4.1.2.4).
+    #[error("issuer name is empty")]
+    EmptyIssuer,
+    /// A rule for those who make certificates, asked for by the strict switch.
+    #[error("{rule}")]
+    Strict {
+        /// The rule, with its section.
+        rule: &'static str,
+    },
+    /// More intermediates than asked for (6.1.2 k).
+    #[error("more than {limit} intermediates")]
+    TooManyIntermediates {
+        /// The limit; self-issued ones are not counted.
+        limit: u32,
+    },
     /// `extKeyUsage` does not allow the required purpose (4.2.1.12).
     #[error("extKeyUsage lacks the required purpose")]
     PurposeMissing,
@@ -143,7 +164,9 @@ impl PathFault {
             Self::UnsupportedSignatureAlgorithm { .. } => 9,
             Self::InvalidSignature => 10,
             Self::NameConstraintViolated { .. } | Self::NameConstraintUnsupported { .. } => 11,
-            Self::ExplicitPolicyRequired => 12,
+            Self::NoValidPolicy | Self::AnyPolicyMapped => 12,
+            Self::NotVersion3 | Self::EmptyIssuer | Self::Strict { .. } => 7,
+            Self::TooManyIntermediates { .. } => 6,
             Self::PurposeMissing | Self::PurposeForbidden => 13,
             Self::SelfSigned | Self::EndEntityIsCa => 14,
             Self::BudgetSpent { .. } => 15,

@@ -4,13 +4,16 @@
 mod budget;
 mod error;
 mod name_constraints;
+mod policy;
 mod profile;
 mod search;
+mod strict;
 mod validate;
 
 use rustls_pki_types::SignatureVerificationAlgorithm;
 
 pub use error::{PathError, PathFault};
+pub use policy::PolicyInputs;
 pub use profile::{KeyFault, Profile};
 
 use crate::trust::TrustStore;
@@ -21,7 +24,7 @@ use crate::x509::{Certificate, KeyPurpose, UnixSeconds};
 pub const MAX_DEPTH: usize = 10;
 
 /// What a path must satisfy (RFC 5280 6.1.1).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Policy {
     /// GOOGLE or RFC5280.
     pub profile: Profile,
@@ -29,6 +32,27 @@ pub struct Policy {
     pub purpose: Option<KeyPurpose>,
     /// RFC5280 only: dates, basicConstraints and keyUsage of trust anchors count too.
     pub enforce_anchor_constraints: bool,
+    /// 6.1.2 k: intermediates at the most, self-issued ones not counted; `None`: [`MAX_DEPTH`] alone.
+    pub max_intermediates: Option<u32>,
+    /// 6.1.1 c to f
+    pub certificate_policies: PolicyInputs,
+    /// Refuses certificates that break rules of RFC 5280 for those who make them, anchors too.
+    pub strict: bool,
+}
+
+impl Policy {
+    /// What the profile asks for when nothing else is said.
+    #[must_use]
+    pub fn new(profile: Profile, purpose: Option<KeyPurpose>) -> Self {
+        Self {
+            profile,
+            purpose,
+            enforce_anchor_constraints: false,
+            max_intermediates: None,
+            certificate_policies: PolicyInputs::default(),
+            strict: false,
+        }
+    }
 }
 
 /// Signature algorithms that may be used; a backend gives them.

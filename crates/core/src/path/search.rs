@@ -229,7 +229,7 @@ impl<'a, 'p> Search<'a, 'p> {
 
     /// The path has reached an anchor: what remains to be checked, signatures last.
     fn prove(&mut self, path: &[&'a Certificate]) -> Result<(), Branch> {
-        if let Err(error) = validate::whole_path(path, &mut self.budget) {
+        if let Err(error) = validate::whole_path(path, self.policy, &mut self.budget) {
             return Err(self.dead_or_stop(error));
         }
         // From the anchor down, so that nothing below an unproven key costs a signature.

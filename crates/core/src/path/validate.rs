@@ -3,7 +3,7 @@
 
 use super::budget::Budget;
 use super::error::{PathError, PathFault};
-use super::{Policy, Profile, name_constraints};
+use super::{Policy, Profile, name_constraints, policy, strict};
 use crate::x509::{Certificate, KeyPurpose, UnixSeconds};
 
 /// What a certificate does on the path, the end entity apart.
@@ -19,19 +19,22 @@ pub(super) fn end_entity(
     policy: &Policy,
     time: UnixSeconds,
 ) -> Result<(), PathFault> {
+    version_and_issuer(certificate)?;
+    policy
+        .profile
+        .check_key(certificate.key())
+        .map_err(|_| PathFault::UnsupportedKey)?;
     within_validity(certificate, time)?;
     critical_extensions(certificate)?;
-    if policy.profile == Profile::Google {
-        // Google, "Certificate requirements": the client certificate is no CA.
-        if certificate
-            .extensions()
-            .basic_constraints
-            .is_some_and(|constraints| constraints.ca)
-        {
-            return Err(PathFault::EndEntityIsCa);
-        }
+    if policy.strict {
+        strict::check(certificate, None)?;
     }
-    policy_constraints(certificate)
+    // Google, "Certificate requirements": the client certificate is no CA.
+    let constraints = certificate.extensions().basic_constraints;
+    if policy.profile == Profile::Google && constraints.is_some_and(|constraints| constraints.ca) {
+        return Err(PathFault::EndEntityIsCa);
+    }
+    Ok(())
 }
 
 /// Google: a self-signed end entity never forms a path, whatever is trusted. Self-issued with the
@@ -66,9 +69,13 @@ pub(super) fn issuer(
     // the whole certificate.
     let whole_certificate_counts = role == IssuerRole::Intermediate
         || policy.profile == Profile::Google
-        || policy.enforce_anchor_constraints;
+        || policy.enforce_anchor_constraints
+        || policy.strict;
     if !whole_certificate_counts {
         return Ok(());
+    }
+    if role == IssuerRole::Intermediate {
+        version_and_issuer(certificate)?;
     }
     // 6.1.3 a 2
     within_validity(certificate, time)?;
@@ -85,20 +92,38 @@ pub(super) fn issuer(
         None if policy.profile == Profile::Google => return Err(PathFault::KeyCertSignMissing),
         _ => {}
     }
-    // 6.1.4 l, m: intermediates below, self-issued ones not counted, the end entity neither.
-    if let Some(path_len) = constraints.path_len {
-        let intermediates = below
-            .iter()
-            .skip(1)
-            .filter(|certificate| !certificate.is_self_issued())
-            .count();
-        if u32::try_from(intermediates).map_or(true, |count| count > path_len) {
-            return Err(PathFault::PathLenExceeded { path_len });
-        }
+    // 6.1.4 l, m
+    if let Some(path_len) = constraints.path_len
+        && intermediates(below) > path_len
+    {
+        return Err(PathFault::PathLenExceeded { path_len });
+    }
+    if policy.strict {
+        strict::check(certificate, Some(role))?;
     }
     // 6.1.4 o
-    critical_extensions(certificate)?;
-    policy_constraints(certificate)
+    critical_extensions(certificate)
+}
+
+/// Intermediates on the path so far: the end entity and self-issued ones are not counted.
+fn intermediates(path: &[&Certificate]) -> u32 {
+    let counted = path
+        .iter()
+        .skip(1)
+        .filter(|certificate| !certificate.is_self_issued());
+    u32::try_from(counted.count()).unwrap_or(u32::MAX)
+}
+
+/// A version 1 certificate says nothing about what its key is for; 4.1.2.4: issuers have names.
+fn version_and_issuer(certificate: &Certificate) -> Result<(), PathFault> {
+    const VERSION_3: u32 = 2;
+    if certificate.version() != VERSION_3 {
+        return Err(PathFault::NotVersion3);
+    }
+    if certificate.issuer().is_empty() {
+        return Err(PathFault::EmptyIssuer);
+    }
+    Ok(())
 }
 
 /// RFC 5280 4.2.1.12 as each profile reads it. `depth` is the certificate's position on the path.
@@ -149,7 +174,22 @@ pub(super) fn purpose(
 }
 
 /// What only a whole path can tell, signatures apart: end entity first, anchor last.
-pub(super) fn whole_path(path: &[&Certificate], budget: &mut Budget) -> Result<(), PathError> {
+pub(super) fn whole_path(
+    path: &[&Certificate],
+    policy: &Policy,
+    budget: &mut Budget,
+) -> Result<(), PathError> {
+    // 6.1.2 k
+    if let (Some(limit), [below @ .., _anchor]) = (policy.max_intermediates, path)
+        && intermediates(below) > limit
+    {
+        return Err(PathError {
+            position: below.len(),
+            fault: PathFault::TooManyIntermediates { limit },
+        });
+    }
+    // 6.1.3 d to f, 6.1.4 a, b, h to j, 6.1.5 a, b, g
+    policy::check(path, &policy.certificate_policies)?;
     // 6.1.3 b, c and 6.1.4 g
     name_constraints::check(path, budget)
 }
@@ -171,14 +211,5 @@ fn critical_extensions(certificate: &Certificate) -> Result<(), PathFault> {
     match &certificate.extensions().unprocessed_critical {
         Some(oid) => Err(PathFault::UnprocessedCriticalExtension { oid: oid.clone() }),
         None => Ok(()),
-    }
-}
-
-/// Policies are not processed yet, so a certificate that makes them count is refused (4.2.1.11).
-fn policy_constraints(certificate: &Certificate) -> Result<(), PathFault> {
-    if certificate.extensions().requires_explicit_policy {
-        Err(PathFault::ExplicitPolicyRequired)
-    } else {
-        Ok(())
     }
 }

@@ -16,6 +16,7 @@ use super::{GeneralName, KeyKind, Name, ParseError, Span, UnixSeconds};
 #[derive(Clone, Debug)]
 pub struct Certificate {
     der: Box<[u8]>,
+    version: u32,
     tbs: Span,
     signature_algorithm: Span,
     signature: Span,
@@ -80,6 +81,7 @@ impl Certificate {
         let not_before = UnixSeconds(tbs.validity().not_before.timestamp());
         let not_after = UnixSeconds(tbs.validity().not_after.timestamp());
         Ok(Self {
+            version: outer.version,
             tbs: outer.tbs,
             signature_algorithm: outer.signature_algorithm,
             signature: outer.signature,
@@ -101,6 +103,12 @@ impl Certificate {
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.der
+    }
+
+    /// The version as it is encoded: 2 is version 3.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
     }
 
     /// The signed part, tag and length included.

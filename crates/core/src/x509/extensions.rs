@@ -96,8 +96,6 @@ pub struct NameConstraints {
     pub permitted: Vec<GeneralSubtree>,
     /// Names must lie in none of these.
     pub excluded: Vec<GeneralSubtree>,
-    /// The extension is marked critical.
-    pub critical: bool,
 }
 
 impl NameConstraints {
@@ -111,6 +109,70 @@ impl NameConstraints {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.permitted.is_empty() && self.excluded.is_empty()
+    }
+}
+
+/// RFC 5280 4.2.1.5: what the issuer calls one policy, the subject calls another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyMapping {
+    /// Object identifier, content octets.
+    pub issuer_domain: Span,
+    /// Object identifier, content octets.
+    pub subject_domain: Span,
+}
+
+/// RFC 5280 4.2.1.11
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyConstraints {
+    /// `requireExplicitPolicy`
+    pub require_explicit: Option<u32>,
+    /// `inhibitPolicyMapping`
+    pub inhibit_mapping: Option<u32>,
+}
+
+/// An extension that is processed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtensionKind {
+    /// RFC 5280 4.2.1.1
+    AuthorityKeyIdentifier,
+    /// RFC 5280 4.2.1.2
+    SubjectKeyIdentifier,
+    /// RFC 5280 4.2.1.3
+    KeyUsage,
+    /// RFC 5280 4.2.1.4
+    CertificatePolicies,
+    /// RFC 5280 4.2.1.5
+    PolicyMappings,
+    /// RFC 5280 4.2.1.6
+    SubjectAltName,
+    /// RFC 5280 4.2.1.9
+    BasicConstraints,
+    /// RFC 5280 4.2.1.10
+    NameConstraints,
+    /// RFC 5280 4.2.1.11
+    PolicyConstraints,
+    /// RFC 5280 4.2.1.12
+    ExtendedKeyUsage,
+    /// RFC 5280 4.2.1.14
+    InhibitAnyPolicy,
+}
+
+impl ExtensionKind {
+    fn of(oid: &[u8]) -> Option<Self> {
+        Some(match oid {
+            extension::AUTHORITY_KEY_IDENTIFIER => Self::AuthorityKeyIdentifier,
+            extension::SUBJECT_KEY_IDENTIFIER => Self::SubjectKeyIdentifier,
+            extension::KEY_USAGE => Self::KeyUsage,
+            extension::CERTIFICATE_POLICIES => Self::CertificatePolicies,
+            extension::POLICY_MAPPINGS => Self::PolicyMappings,
+            extension::SUBJECT_ALT_NAME => Self::SubjectAltName,
+            extension::BASIC_CONSTRAINTS => Self::BasicConstraints,
+            extension::NAME_CONSTRAINTS => Self::NameConstraints,
+            extension::POLICY_CONSTRAINTS => Self::PolicyConstraints,
+            extension::EXTENDED_KEY_USAGE => Self::ExtendedKeyUsage,
+            extension::INHIBIT_ANY_POLICY => Self::InhibitAnyPolicy,
+            _ => return None,
+        })
     }
 }
 
@@ -131,8 +193,16 @@ pub struct Extensions {
     pub subject_key_id: Option<Span>,
     /// RFC 5280 4.2.1.1, the key identifier.
     pub authority_key_id: Option<Span>,
-    /// RFC 5280 4.2.1.11: `requireExplicitPolicy` is present.
-    pub requires_explicit_policy: bool,
+    /// RFC 5280 4.2.1.4: the policies' object identifiers, content octets; absent is not empty.
+    pub certificate_policies: Option<Vec<Span>>,
+    /// RFC 5280 4.2.1.5
+    pub policy_mappings: Vec<PolicyMapping>,
+    /// RFC 5280 4.2.1.11
+    pub policy_constraints: Option<PolicyConstraints>,
+    /// RFC 5280 4.2.1.14: for how many certificates below anyPolicy still counts.
+    pub inhibit_any_policy: Option<u32>,
+    /// The processed extensions that are present, and whether each is critical.
+    pub present: Vec<(ExtensionKind, bool)>,
     /// RFC 5280 4.2: the first critical extension that is not processed, dotted.
     pub unprocessed_critical: Option<String>,
 }
@@ -172,31 +242,37 @@ impl Extensions {
                 });
             }
             seen.push(oid);
-            let processed = extensions.read_one(oid, critical, &value).map_err(|_| {
-                ParseError::MalformedExtension {
-                    oid: der::dotted(oid),
+            match ExtensionKind::of(oid) {
+                Some(kind) => {
+                    let malformed = |_| ParseError::MalformedExtension {
+                        oid: der::dotted(oid),
+                    };
+                    extensions.read_one(kind, &value).map_err(malformed)?;
+                    extensions.present.push((kind, critical));
                 }
-            })?;
-            if critical && !processed && extensions.unprocessed_critical.is_none() {
-                extensions.unprocessed_critical = Some(der::dotted(oid));
+                None if critical && extensions.unprocessed_critical.is_none() => {
+                    extensions.unprocessed_critical = Some(der::dotted(oid));
+                }
+                None => {}
             }
         }
         Ok(extensions)
     }
 
-    /// Reads one extension's value; `false`: it is not one of those processed.
-    fn read_one(
-        &mut self,
-        oid: &[u8],
-        critical: bool,
-        value: &Element<'_>,
-    ) -> Result<bool, NotDer> {
+    /// Whether an extension is present, and critical.
+    #[must_use]
+    pub fn criticality(&self, kind: ExtensionKind) -> Option<bool> {
+        let found = self.present.iter().find(|(present, _)| *present == kind);
+        found.map(|(_, critical)| *critical)
+    }
+
+    fn read_one(&mut self, kind: ExtensionKind, value: &Element<'_>) -> Result<(), NotDer> {
         let mut reader = value.reader();
-        match oid {
-            extension::BASIC_CONSTRAINTS => {
+        match kind {
+            ExtensionKind::BasicConstraints => {
                 self.basic_constraints = Some(basic_constraints(&mut reader)?);
             }
-            extension::KEY_USAGE => {
+            ExtensionKind::KeyUsage => {
                 let (bits, _) = der::bit_string(reader.expect(tag::BIT_STRING)?.content)?;
                 // RFC 5280 4.2.1.3: at least one bit is set.
                 if bits.iter().all(|&octet| octet == 0) {
@@ -205,7 +281,7 @@ impl Extensions {
                 let octet = |index: usize| bits.get(index).copied().unwrap_or(0);
                 self.key_usage = Some(KeyUsage(u16::from_be_bytes([octet(0), octet(1)])));
             }
-            extension::EXTENDED_KEY_USAGE => {
+            ExtensionKind::ExtendedKeyUsage => {
                 let mut list = reader.expect(tag::SEQUENCE)?.reader();
                 if list.is_empty() {
                     return Err(NotDer);
@@ -220,7 +296,7 @@ impl Extensions {
                 }
                 self.extended_key_usage = Some(purposes);
             }
-            extension::SUBJECT_ALT_NAME => {
+            ExtensionKind::SubjectAltName => {
                 let mut list = reader.expect(tag::SEQUENCE)?.reader();
                 if list.is_empty() {
                     return Err(NotDer);
@@ -230,15 +306,13 @@ impl Extensions {
                     self.subject_alt_names.push(name);
                 }
             }
-            extension::NAME_CONSTRAINTS => {
-                let mut constraints = name_constraints(&mut reader)?;
-                constraints.critical = critical;
-                self.name_constraints = Some(constraints);
+            ExtensionKind::NameConstraints => {
+                self.name_constraints = Some(name_constraints(&mut reader)?);
             }
-            extension::SUBJECT_KEY_IDENTIFIER => {
+            ExtensionKind::SubjectKeyIdentifier => {
                 self.subject_key_id = Some(reader.expect(tag::OCTET_STRING)?.content_span);
             }
-            extension::AUTHORITY_KEY_IDENTIFIER => {
+            ExtensionKind::AuthorityKeyIdentifier => {
                 let mut fields = reader.expect(tag::SEQUENCE)?.reader();
                 self.authority_key_id = fields
                     .optional(tag::context(0))?
@@ -247,34 +321,69 @@ impl Extensions {
                 fields.optional(tag::context(2))?;
                 fields.end()?;
             }
-            // With any-policy as the initial set (RFC 5280 6.1.1 c), policies restrict nothing
-            // until a certificate requires an explicit one.
-            extension::CERTIFICATE_POLICIES => {
+            ExtensionKind::CertificatePolicies => {
+                let mut list = reader.expect(tag::SEQUENCE)?.reader();
+                if list.is_empty() {
+                    return Err(NotDer);
+                }
+                let mut policies = Vec::new();
+                while !list.is_empty() {
+                    let mut policy = list.expect(tag::SEQUENCE)?.reader();
+                    policies.push(policy.expect(tag::OID)?);
+                    // Qualifiers say nothing that validation asks for.
+                    policy.optional(tag::SEQUENCE)?;
+                    policy.end()?;
+                }
+                // 4.2.1.4: each policy once.
+                let mut sorted: Vec<&[u8]> = policies.iter().map(|oid| oid.content).collect();
+                sorted.sort_unstable();
+                sorted.dedup();
+                if sorted.len() != policies.len() {
+                    return Err(NotDer);
+                }
+                let spans = policies.iter().map(|oid| oid.content_span).collect();
+                self.certificate_policies = Some(spans);
+            }
+            ExtensionKind::PolicyMappings => {
                 let mut list = reader.expect(tag::SEQUENCE)?.reader();
                 if list.is_empty() {
                     return Err(NotDer);
                 }
                 while !list.is_empty() {
-                    let mut policy = list.expect(tag::SEQUENCE)?.reader();
-                    policy.expect(tag::OID)?;
-                    policy.optional(tag::SEQUENCE)?;
-                    policy.end()?;
+                    let mut mapping = list.expect(tag::SEQUENCE)?.reader();
+                    let issuer_domain = mapping.expect(tag::OID)?.content_span;
+                    let subject_domain = mapping.expect(tag::OID)?.content_span;
+                    mapping.end()?;
+                    self.policy_mappings.push(PolicyMapping {
+                        issuer_domain,
+                        subject_domain,
+                    });
                 }
             }
-            extension::POLICY_CONSTRAINTS => {
+            ExtensionKind::PolicyConstraints => {
                 let mut fields = reader.expect(tag::SEQUENCE)?.reader();
-                let require = fields.optional(tag::context(0))?;
-                let inhibit = fields.optional(tag::context(1))?;
+                let mut skip_certs = |number| match fields.optional(tag::context(number))? {
+                    Some(value) => der::unsigned(value.content).map(Some),
+                    None => Ok(None),
+                };
+                let require_explicit = skip_certs(0)?;
+                let inhibit_mapping = skip_certs(1)?;
                 fields.end()?;
-                if require.is_none() && inhibit.is_none() {
+                // 4.2.1.11: not an empty sequence.
+                if require_explicit.is_none() && inhibit_mapping.is_none() {
                     return Err(NotDer);
                 }
-                self.requires_explicit_policy = require.is_some();
+                self.policy_constraints = Some(PolicyConstraints {
+                    require_explicit,
+                    inhibit_mapping,
+                });
             }
-            _ => return Ok(false),
+            ExtensionKind::InhibitAnyPolicy => {
+                let skip_certs = reader.expect(tag::INTEGER)?.content;
+                self.inhibit_any_policy = Some(der::unsigned(skip_certs)?);
+            }
         }
-        reader.end()?;
-        Ok(true)
+        reader.end()
     }
 }
 
@@ -386,7 +495,6 @@ fn name_constraints(reader: &mut Reader<'_>) -> Result<NameConstraints, NotDer> 
     Ok(NameConstraints {
         permitted,
         excluded,
-        critical: false,
     })
 }
 

@@ -15,8 +15,8 @@ mod time;
 pub use certificate::Certificate;
 pub use error::ParseError;
 pub use extensions::{
-    BasicConstraints, Extensions, GeneralName, GeneralSubtree, KeyPurpose, KeyUsage,
-    NameConstraints,
+    BasicConstraints, ExtensionKind, Extensions, GeneralName, GeneralSubtree, KeyPurpose, KeyUsage,
+    NameConstraints, PolicyConstraints, PolicyMapping,
 };
 pub use name::Name;
 pub use spki::{EcCurve, KeyKind};
@@ -39,6 +39,9 @@ impl Span {
         der.get(self.start..self.end).unwrap_or_default()
     }
 }
+
+/// `anyPolicy` (RFC 5280 4.2.1.4), content octets.
+pub const ANY_POLICY: &[u8] = &[0x55, 0x1d, 0x20, 0x00];
 
 /// The identifier of an AlgorithmIdentifier's content, dotted, for messages.
 pub(crate) fn dotted_algorithm(algorithm: &[u8]) -> String {
