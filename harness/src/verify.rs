@@ -56,6 +56,9 @@ pub struct VerifyOptions {
     /// The purpose that the certificates must allow
     #[arg(long, value_enum, default_value_t = Eku::Client)]
     eku: Eku,
+    /// Refuse certificates that break rules of RFC 5280 for those who make them, anchors too
+    #[arg(long)]
+    strict: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -148,7 +151,10 @@ pub fn run(options: &VerifyOptions, out: &mut impl Write) -> Result<bool, Verify
         Eku::Server => Some(KeyPurpose::ServerAuth),
         Eku::Any => None,
     };
-    let policy = Policy::new(profile, purpose);
+    let policy = Policy {
+        strict: options.strict,
+        ..Policy::new(profile, purpose)
+    };
     let limits = RequestLimits::default();
     let client_cert = ClientCert::judge(
         ForwardedChain::from_der(chain, &limits),

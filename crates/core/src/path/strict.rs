@@ -13,15 +13,17 @@ pub(super) fn check(certificate: &Certificate, role: Option<IssuerRole>) -> Resu
     let extensions = certificate.extensions();
     let criticality = |kind| extensions.criticality(kind);
     let is_ca = role.is_some();
+    let is_anchor = role == Some(IssuerRole::Anchor);
     let broken = |rule| Err(PathFault::Strict { rule });
 
     let serial = certificate.serial();
     let positive = serial.first().is_some_and(|first| first & 0x80 == 0)
         && serial.iter().any(|octet| *octet != 0);
-    if !positive {
+    // Anchors are trusted as they are: widely used ones have the serial number 0.
+    if !positive && !is_anchor {
         return broken("serialNumber is not positive (RFC 5280 4.1.2.2)");
     }
-    if serial.len() > MAX_SERIAL_BYTES {
+    if serial.len() > MAX_SERIAL_BYTES && !is_anchor {
         return broken("serialNumber is longer than 20 octets (RFC 5280 4.1.2.2)");
     }
     if is_ca && certificate.subject().is_empty() {
@@ -29,8 +31,9 @@ pub(super) fn check(certificate: &Certificate, role: Option<IssuerRole>) -> Resu
     }
     match criticality(Kind::AuthorityKeyIdentifier) {
         Some(true) => return broken("authorityKeyIdentifier is critical (RFC 5280 4.2.1.1)"),
-        // A self-signed certificate may leave it out.
-        None if !is_self_signed(certificate, role) => {
+        // 4.2.1.1 lets self-signed certificates leave it out, and nothing is looked for above an
+        // anchor.
+        None if !is_anchor => {
             return broken("authorityKeyIdentifier is absent (RFC 5280 4.2.1.1)");
         }
         _ => {}
@@ -85,9 +88,4 @@ pub(super) fn check(certificate: &Certificate, role: Option<IssuerRole>) -> Resu
         return broken("a dNSName holds an underscore (RFC 5280 4.2.1.6, RFC 1034 3.5)");
     }
     Ok(())
-}
-
-/// 4.2.1.1 leaves the identifier to self-signed certificates; of an anchor the name tells.
-fn is_self_signed(certificate: &Certificate, role: Option<IssuerRole>) -> bool {
-    role == Some(IssuerRole::Anchor) && certificate.is_self_issued()
 }
