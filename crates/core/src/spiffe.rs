@@ -10,12 +10,44 @@ const TRUST_DOMAIN_BYTES: usize = 255;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpiffeId<'a> {
     id: &'a str,
-    trust_domain: &'a str,
+    trust_domain: TrustDomain<'a>,
+    path: &'a str,
 }
 
 /// The URI is not a SPIFFE ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotSpiffeId;
+
+/// A valid trust domain name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TrustDomain<'a>(&'a str);
+
+impl<'a> TrustDomain<'a> {
+    /// Parses a name, or takes it from a SPIFFE ID.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn parse(name_or_id: &'a str) -> Result<Self, NotSpiffeId> {
+        // A name holds neither `:` nor `/`, so this cannot mistake one for the other.
+        if name_or_id.contains(":/") {
+            return SpiffeId::parse(name_or_id).map(SpiffeId::trust_domain);
+        }
+        let allowed = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'_')
+        };
+        if (1..=TRUST_DOMAIN_BYTES).contains(&name_or_id.len()) && name_or_id.bytes().all(allowed) {
+            Ok(Self(name_or_id))
+        } else {
+            Err(NotSpiffeId)
+        }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(self) -> &'a str {
+        self.0
+    }
+}
 
 impl<'a> SpiffeId<'a> {
     /// Parses strictly: lower-case scheme and trust domain, no user information, port, query,
@@ -32,26 +64,17 @@ impl<'a> SpiffeId<'a> {
             Some(slash) => rest.split_at_checked(slash).ok_or(NotSpiffeId)?,
             None => (rest, ""),
         };
-        let domain_byte = |byte: u8| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'_')
-        };
-        if !(1..=TRUST_DOMAIN_BYTES).contains(&trust_domain.len())
-            || !trust_domain.bytes().all(domain_byte)
+        let trust_domain = TrustDomain::parse(trust_domain)?;
+        if let Some(segments) = path.strip_prefix('/')
+            && !segments.split('/').all(is_path_segment)
         {
             return Err(NotSpiffeId);
         }
-        let segment = |segment: &str| {
-            !matches!(segment, "" | "." | "..")
-                && segment
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
-        };
-        if let Some(path) = path.strip_prefix('/')
-            && !path.split('/').all(segment)
-        {
-            return Err(NotSpiffeId);
-        }
-        Ok(Self { id, trust_domain })
+        Ok(Self {
+            id,
+            trust_domain,
+            path,
+        })
     }
 
     /// The whole ID.
@@ -60,11 +83,26 @@ impl<'a> SpiffeId<'a> {
         self.id
     }
 
-    /// The trust domain's name.
+    /// The trust domain.
     #[must_use]
-    pub fn trust_domain(self) -> &'a str {
+    pub fn trust_domain(self) -> TrustDomain<'a> {
         self.trust_domain
     }
+
+    /// The path with its leading slash, or nothing.
+    #[must_use]
+    pub fn path(self) -> &'a str {
+        self.path
+    }
+}
+
+/// SPIFFE-ID 2.2: letters, digits, `.`, `-`, `_`, and neither empty nor relative.
+#[must_use]
+pub fn is_path_segment(segment: &str) -> bool {
+    !matches!(segment, "" | "." | "..")
+        && segment
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
 
 /// The URI has the scheme `spiffe`, valid or not.
@@ -107,10 +145,13 @@ mod tests {
         ] {
             assert_eq!(SpiffeId::parse(id), Err(NotSpiffeId), "{id}");
         }
+        let id = SpiffeId::parse("spiffe://td/x/y").unwrap();
+        assert_eq!((id.trust_domain().as_str(), id.path()), ("td", "/x/y"));
         assert_eq!(
-            SpiffeId::parse("spiffe://td/x").map(SpiffeId::trust_domain),
-            Ok("td")
+            TrustDomain::parse("spiffe://td/x"),
+            TrustDomain::parse("td")
         );
+        assert!(TrustDomain::parse("spiffe:/td").is_err());
         assert!(SpiffeId::parse(&format!("spiffe://{}", "a".repeat(256))).is_err());
     }
 
