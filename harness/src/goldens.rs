@@ -226,6 +226,8 @@ fn words_of(rule: &str) -> Option<&'static str> {
         "not_yet_valid" => "not valid before 2055",
         "path_len" => "pathLenConstraint of",
         "payload_size" => "bytes of certificates presented",
+        "policy" => "no certificate policy is valid",
+        "policy_any_mapped" => "policyMappings maps anyPolicy",
         "presented_count" => "more than 10 certificates presented",
         "rsa_key_size" => "RSA key size is not permitted",
         "search_budget" => "search stopped after",
