@@ -159,7 +159,11 @@ std() {
 # settings are, and each compiler has its own, so that neither undoes the other's.
 build() {
   local way dir
-  local options=(--locked --profile wasm --target "$target" -p "$package")
+  # The same bytes wherever it is built, and no word about where.
+  local cargo_home=${CARGO_HOME:-$HOME/.cargo}
+  local remap="'--remap-path-prefix=$cargo_home=cargo', '--remap-path-prefix=$PWD=mtls-gate'"
+  local options=(--locked --profile wasm --target "$target" -p "$package"
+    --config "target.$target.rustflags = [$remap]")
   choose
   if [ "$way" = rustup ]; then
     dir=target

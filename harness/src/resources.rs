@@ -27,6 +27,18 @@ pub enum ResourceError {
         /// What is wrong, and where.
         what: String,
     },
+    /// PEM where a resource should be.
+    #[error("{}: PEM, not YAML or JSON (certificates go to --anchors)", path.display())]
+    Pem {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Not text.
+    #[error("{}: not text (DER? `openssl x509 -inform DER` makes PEM of it)", path.display())]
+    NotText {
+        /// Which file.
+        path: PathBuf,
+    },
     /// Not the resource it should be.
     #[error("{}: {source}", path.display())]
     Schema {
@@ -42,9 +54,14 @@ pub enum ResourceError {
 /// # Errors
 /// It cannot be read, or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, ResourceError> {
-    std::fs::read_to_string(path).map_err(|source| ResourceError::File {
-        path: path.to_owned(),
-        source,
+    std::fs::read_to_string(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::InvalidData => ResourceError::NotText {
+            path: path.to_owned(),
+        },
+        _ => ResourceError::File {
+            path: path.to_owned(),
+            source,
+        },
     })
 }
 
@@ -54,6 +71,11 @@ pub fn read_text(path: &Path) -> Result<String, ResourceError> {
 /// The file cannot be read, or is not a TrustConfig.
 pub fn trust_config(path: &Path) -> Result<(TrustConfig, Vec<String>), ResourceError> {
     let text = read_text(path)?;
+    if text.trim_start().starts_with("-----BEGIN") {
+        return Err(ResourceError::Pem {
+            path: path.to_owned(),
+        });
+    }
     let document: Value = serde_saphyr::from_str(&text).map_err(|error| ResourceError::Yaml {
         path: path.to_owned(),
         what: error.to_string().replace('\n', " "),

@@ -168,6 +168,9 @@ pub fn run(options: &VerifyOptions, out: &mut impl Write) -> Result<bool, Verify
     if options.json {
         writeln!(out, "{:#}", verdict.to_json())?;
     } else {
+        for warning in &warnings {
+            eprintln!("warning: {warning}");
+        }
         write!(out, "{}", verdict.to_text())?;
     }
     Ok(client_cert.is_verified())
@@ -289,9 +292,6 @@ impl<'a> Verdict<'a> {
 
     fn to_text(&self) -> String {
         let mut text = String::new();
-        for warning in self.warnings {
-            text.push_str(&format!("warning: {warning}\n"));
-        }
         let verdict = if self.verified {
             "verified"
         } else {

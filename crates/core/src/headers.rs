@@ -46,6 +46,8 @@ impl HeaderEdits<'_> {
             return BTreeSet::new();
         };
         names
+            // Pseudo-headers (RFC 9113 8.3) are the request itself.
+            .filter(|name| !name.starts_with(b":"))
             .filter(|name| self.keep.map(str::as_bytes) != Some(*name))
             .filter(|name| remove.contains(&FoldedName::new(name)))
             .collect()
@@ -58,15 +60,20 @@ mod tests {
 
     #[test]
     fn every_spelling_goes_once() {
-        let remove: BTreeSet<_> = [&b"X-Client-Cert-Leaf"[..], b"x-forwarded-client-cert"]
-            .map(FoldedName::new)
-            .into();
+        let remove: BTreeSet<_> = [
+            &b"X-Client-Cert-Leaf"[..],
+            b"x-forwarded-client-cert",
+            b"-path",
+        ]
+        .map(FoldedName::new)
+        .into();
         let edits = HeaderEdits {
             remove: Some(&remove),
             keep: Some("x-forwarded-client-cert"),
             add: vec![],
         };
-        let names: [&[u8]; 8] = [
+        let names: [&[u8]; 9] = [
+            b":path",
             b"x.client.cert.leaf",
             b"x-client-cert-leaf",
             b"X_Client-Cert_Leaf",

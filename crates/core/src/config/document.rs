@@ -13,6 +13,9 @@ use crate::limits::CONFIGURATION_BYTES;
 /// The path of the document itself.
 const DOCUMENT: &str = "configuration";
 
+/// The label of PEM that must not be shown (RFC 7468 sections 10, 11 and 13).
+const PRIVATE_KEY: &str = "PRIVATE KEY";
+
 pub(super) fn read(bytes: &[u8]) -> Result<Document, ConfigError> {
     if bytes.is_empty() {
         return Err(ConfigError::new(DOCUMENT, "is empty"));
@@ -58,11 +61,33 @@ pub fn typed<'de, T: Deserialize<'de>>(
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let path = match error.path().to_string() {
             // Before any field, or where the text ends.
-            path if path == "." || path == "?" => DOCUMENT.to_owned(),
+            path if path == "." || path == "?" || path.contains(PRIVATE_KEY) => DOCUMENT.to_owned(),
             path => one_line(&path),
         };
-        ConfigError::new(path, one_line(&error.into_inner().to_string()))
+        ConfigError::new(
+            path,
+            one_line(&without_values(&error.into_inner().to_string())),
+        )
     })
+}
+
+/// serde repeats a string that stands where something else should: a log is no place for what
+/// somebody pasted into the wrong field.
+fn without_values(text: &str) -> String {
+    if text.contains(PRIVATE_KEY) {
+        return "holds a private key, which belongs nowhere in here".to_owned();
+    }
+    for kind in ["invalid type: ", "invalid value: "] {
+        let Some((_, after)) = text
+            .strip_prefix(kind)
+            .and_then(|rest| rest.strip_prefix("string "))
+            .and_then(|rest| rest.rsplit_once("\", expected"))
+        else {
+            continue;
+        };
+        return format!("{kind}string, expected{after}");
+    }
+    text.to_owned()
 }
 
 fn one_line(text: &str) -> String {
@@ -132,6 +157,27 @@ mod tests {
         };
         // Its second byte is `{`'s neighbour, whatever the length: content decides, not the start.
         assert!(!is_json_text(&message.encode_to_vec()));
+    }
+
+    #[test]
+    fn values_are_not_repeated() {
+        let error = |json: &str| read(json.as_bytes()).unwrap_err().to_string();
+        assert_eq!(
+            error(r#"{"trustConfig":"s\", expected e"}"#),
+            "trustConfig: invalid type: string, expected an object at line 1 column 32"
+        );
+        let key = "-----BEGIN PRIVATE KEY-----secret";
+        for json in [
+            format!(r#"{{"trustConfig":"{key}"}}"#),
+            format!(r#"{{"{key}":1}}"#),
+            format!(r#"{{"profile":"{key}"}}"#),
+        ] {
+            let error = error(&json);
+            assert!(
+                !error.contains("secret") || error.starts_with(key),
+                "{error}"
+            );
+        }
     }
 
     #[test]
