@@ -20,9 +20,7 @@ use time::format_description::well_known::Rfc3339;
 use super::engine::{Inputs, PolicyInputs, Rules, Verdict, judge, not_done};
 use super::peer_name::PeerName;
 use super::report::Progress;
-use super::{
-    Backend, Case, ConformError, Expected, Outcome, Report, pem_blocks, read, read_json,
-};
+use super::{Backend, Case, ConformError, Expected, Outcome, Report, pem_blocks, read, read_json};
 use crate::verify::ProfileName;
 
 const SUITE: &str = "limbo";
@@ -166,7 +164,9 @@ pub fn run(options: &Options) -> Result<Report, ConformError> {
     let mut progress = Progress::new(SUITE, file.testcases.len());
     let mut report = Report::default();
     for testcase in file.testcases {
-        let listed = classes.get(&testcase.id).and_then(|entry| entry.first()?.as_str());
+        let listed = classes
+            .get(&testcase.id)
+            .and_then(|entry| entry.first()?.as_str());
         // The table needs a row for the others too: the first part of their id.
         let class = listed
             .or_else(|| testcase.id.split("::").next())
@@ -216,11 +216,16 @@ fn exceptions(
     let mut seen = BTreeSet::new();
     let mut held = BTreeMap::new();
     for exception in parsed.exception {
-        if exception.reason.is_empty() || !seen.insert(exception.id.clone()) {
-            return Err(at(format!("{}: listed twice or without reason", exception.id)));
+        if exception.reason.is_empty() {
+            return Err(at(format!("{}: no reason", exception.id)));
         }
-        if exception.rules.iter().any(|name| name == rules.name()) {
-            held.insert(exception.id, exception.reason);
+        for name in exception.rules {
+            if !seen.insert((exception.id.clone(), name.clone())) {
+                return Err(at(format!("{}: listed twice for {name}", exception.id)));
+            }
+            if name == rules.name() {
+                held.insert(exception.id.clone(), exception.reason.clone());
+            }
         }
     }
     Ok(held)
@@ -310,7 +315,10 @@ impl Testcase {
             "cRLSign" => usage.is_some_and(|usage| !usage.crl_sign()),
             _ => true,
         };
-        let mut names = self.expected_peer_name.iter().chain(&self.expected_peer_names);
+        let mut names = self
+            .expected_peer_name
+            .iter()
+            .chain(&self.expected_peer_names);
         if !classified && names.any(|name| !name.is_one_of(&end_entity)) {
             Some("the expected peer name decides: names are not matched")
         } else if self.key_usage.iter().any(lacks_usage) {

@@ -9,15 +9,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use mtls_gate_core::path::{Policy, Profile, build};
-use mtls_gate_core::trust::TrustStore;
-use mtls_gate_core::x509::{Certificate, UnixSeconds};
+use mtls_gate_core::path::Profile;
+use mtls_gate_core::x509::Certificate;
 use rustls_pki_types::alg_id;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::engine::{Rules, Verdict, timed};
+use super::engine::{Inputs, PolicyInputs, Rules, Verdict, judge, timed};
 use super::report::Progress;
-use super::{Case, ConformError, Expected, Outcome, Report, files_below, pem_blocks, read, rfc5280};
+use super::{
+    Case, ConformError, Expected, Outcome, Report, files_below, pem_blocks, read, rfc5280,
+};
 use crate::fixtures::der;
 
 const SUITE: &str = "malformed";
@@ -50,6 +51,7 @@ pub fn run(options: &Options) -> Result<Report, ConformError> {
     let mut report = Report::default();
     for folder in &options.folders {
         let files = files_below(folder)?;
+        let top = folder.file_name().unwrap_or_default().to_string_lossy();
         let mut progress = Progress::new(SUITE, files.len());
         for path in files {
             let file = read(&path)?;
@@ -58,12 +60,18 @@ pub fn run(options: &Options) -> Result<Report, ConformError> {
             let class = name
                 .parent()
                 .and_then(|parent| parent.iter().next())
-                .map(|parent| parent.to_string_lossy().into_owned())
-                .unwrap_or_default();
+                .map_or_else(|| top.clone(), |parent| parent.to_string_lossy());
             let mut detail = Vec::new();
             let judged = timed(|| {
-                detail = ders_of(&file).into_iter().map(in_every_role).collect();
-                Verdict::Refused("see detail".to_owned())
+                let mut panics = Vec::new();
+                for der in ders_of(&file) {
+                    detail.push(in_every_role(&der, &mut panics));
+                }
+                if panics.is_empty() {
+                    Verdict::Refused("see detail".to_owned())
+                } else {
+                    Verdict::Panicked(panics.join("; "))
+                }
             });
             let mut case = Case::judged(SUITE, &class, id, Expected::Either, judged);
             if case.took > BOUND {
@@ -90,66 +98,69 @@ fn ders_of(file: &[u8]) -> Vec<Vec<u8>> {
     }
 }
 
-/// The verdicts on one certificate. Each role is asked for on its own, so that a panic names it.
-fn in_every_role(der: Vec<u8>) -> Value {
-    let certificate = match Certificate::parse(der) {
+/// The verdicts on one certificate under all rules, and the roles in which there was none.
+fn in_every_role(der: &[u8], panics: &mut Vec<String>) -> Value {
+    let certificate = match Certificate::parse(der.to_vec()) {
         Ok(certificate) => certificate,
         Err(error) => return json!({ "parse": error.to_string() }),
     };
     let algorithm = signed_with(&certificate);
     let subject = certificate.name_der(certificate.subject());
-    let above = certificate.name_der(certificate.issuer());
-    let below = Certificate::parse(minted(b"below", subject, &algorithm));
-    let top = Certificate::parse(minted_named(above, above, &algorithm));
-    let (below, top) = match (below, top) {
-        (Ok(below), Ok(top)) => (below, top),
-        (Err(error), _) | (_, Err(error)) => {
-            return json!({ "parse": "", "around": error.to_string() });
+    let issuer = certificate.name_der(certificate.issuer());
+    let below = minted(&name_of(b"below"), subject, &algorithm);
+    let above = minted(issuer, issuer, &algorithm);
+    let itself = || der.to_vec();
+    let roles = [
+        (
+            "end_entity",
+            itself(),
+            Vec::new(),
+            vec![above.clone(), itself()],
+        ),
+        ("intermediate", below.clone(), vec![itself()], vec![above]),
+        ("anchor", below, Vec::new(), vec![itself()]),
+    ];
+    let mut detail = Map::new();
+    detail.insert("parse".to_owned(), "".into());
+    for (role, end_entity, candidates, anchors) in roles {
+        let inputs = Inputs {
+            end_entity,
+            candidates,
+            anchors,
+            crls: Vec::new(),
+            // A date that ends no path early.
+            time: certificate.not_before(),
+            purpose: None,
+            max_intermediates: None,
+            policies: PolicyInputs::default(),
+        };
+        let mut verdicts = Map::new();
+        for rules in every_rule() {
+            let (verdict, _) = judge(&inputs, &rules);
+            if let Verdict::Panicked(message) = &verdict {
+                panics.push(format!("{role}, {}: {message}", rules.name()));
+            }
+            let text = format!("{}: {}", verdict.word(), verdict.reason());
+            verdicts.insert(rules.name().to_owned(), text.into());
         }
-    };
-    let verdict = |end_entity, presented: &[Certificate], anchors: Vec<Certificate>| {
-        path_verdict(end_entity, presented, anchors, certificate.not_before())
-    };
-    let itself = || vec![certificate.clone()];
-    json!({
-        "parse": "",
-        "end_entity": verdict(&certificate, &[], vec![top.clone(), certificate.clone()]),
-        "intermediate": verdict(&below, &itself(), vec![top]),
-        "anchor": verdict(&below, &[], itself()),
-    })
-}
-
-fn path_verdict(
-    end_entity: &Certificate,
-    presented: &[Certificate],
-    anchors: Vec<Certificate>,
-    time: UnixSeconds,
-) -> Value {
-    let store = TrustStore::new(anchors, Vec::new(), &[]);
-    let rules = rfc5280();
-    let verdicts = [(Profile::Google, false), (Profile::Rfc5280, false), (Profile::Rfc5280, true)]
-        .into_iter()
-        .map(|(profile, strict)| {
-            let rules = Rules {
-                profile,
-                strict,
-                ..rules
-            };
-            let policy = policy(&rules);
-            let path = build(end_entity, presented, &store, &policy, rules.algorithms, time);
-            let reason = path.map_or_else(|error| error.to_string(), |_| "accepted".to_owned());
-            (rules.name().to_owned(), reason.into())
-        });
-    Value::Object(verdicts.collect())
-}
-
-/// No purpose is asked for: it would end most of these early.
-fn policy(rules: &Rules) -> Policy {
-    Policy {
-        profile: rules.profile,
-        purpose: None,
-        enforce_anchor_constraints: rules.strict,
+        detail.insert(role.to_owned(), Value::Object(verdicts));
     }
+    Value::Object(detail)
+}
+
+fn every_rule() -> [Rules; 3] {
+    let rules = rfc5280();
+    [
+        Rules {
+            profile: Profile::Google,
+            ..rules
+        },
+        rules,
+        Rules {
+            strict: true,
+            ..rules
+        },
+    ]
 }
 
 /// An algorithm that fits the certificate's key, so that the key is used and not only compared.
@@ -158,18 +169,19 @@ fn signed_with(certificate: &Certificate) -> Vec<u8> {
         .algorithms
         .iter()
         .find(|algorithm| algorithm.public_key_alg_id().as_ref() == certificate.key_algorithm());
-    let id = fits.map_or(alg_id::ECDSA_SHA256, |algorithm| algorithm.signature_alg_id());
+    let id = fits.map_or(alg_id::ECDSA_SHA256, |algorithm| {
+        algorithm.signature_alg_id()
+    });
     der::tlv(0x30, id.as_ref())
 }
 
-fn minted(common_name: &[u8], issuer: &[u8], algorithm: &[u8]) -> Vec<u8> {
+fn name_of(common_name: &[u8]) -> Vec<u8> {
     let attribute = der::sequence(&[vec![6, 3, 0x55, 4, 3], der::tlv(0x0c, common_name)]);
-    let subject = der::sequence(&[der::set(&[attribute])]);
-    minted_named(&subject, issuer, algorithm)
+    der::sequence(&[der::set(&[attribute])])
 }
 
 /// A certificate over all time that nobody signed: the signature only has the right form.
-fn minted_named(subject: &[u8], issuer: &[u8], algorithm: &[u8]) -> Vec<u8> {
+fn minted(subject: &[u8], issuer: &[u8], algorithm: &[u8]) -> Vec<u8> {
     // The generator of P-256 (SEC 2, 2.4.2): a point, whatever else.
     const POINT: [u8; 65] = [
         0x04, 0x6b, 0x17, 0xd1, 0xf2, 0xe1, 0x2c, 0x42, 0x47, 0xf8, 0xbc, 0xe6, 0xe5, 0x63, 0xa4,
@@ -188,7 +200,10 @@ fn minted_named(subject: &[u8], issuer: &[u8], algorithm: &[u8]) -> Vec<u8> {
             der::tlv(0x18, b"99991231235959Z"),
         ]),
         subject.to_vec(),
-        der::sequence(&[der::tlv(0x30, alg_id::ECDSA_P256.as_ref()), der::bits(&POINT)]),
+        der::sequence(&[
+            der::tlv(0x30, alg_id::ECDSA_P256.as_ref()),
+            der::bits(&POINT),
+        ]),
     ]);
     let numbers = der::sequence(&[der::unsigned(&[1]), der::unsigned(&[1])]);
     der::sequence(&[tbs, algorithm.to_vec(), der::bits(&numbers)])
@@ -199,14 +214,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn certificates_around_are_certificates() {
+    fn certificates_around_lead_to_signatures() {
         let algorithm = der::tlv(0x30, alg_id::ECDSA_SHA256.as_ref());
-        let empty = der::sequence(&[]);
-        let top = Certificate::parse(minted_named(&empty, &empty, &algorithm)).unwrap();
-        let verdicts = in_every_role(top.der().to_vec());
-        assert_eq!(verdicts["parse"], "");
-        for role in ["end_entity", "intermediate", "anchor"] {
-            assert!(verdicts[role]["rfc5280"].is_string(), "{verdicts}");
+        let itself = minted(&name_of(b"itself"), &name_of(b"above"), &algorithm);
+        let mut panics = Vec::new();
+        let verdicts = in_every_role(&itself, &mut panics);
+        assert!(panics.is_empty());
+        for role in ["end_entity", "anchor"] {
+            let verdict = verdicts[role]["rfc5280"].as_str().unwrap();
+            assert!(verdict.contains("signature does not verify"), "{verdicts}");
         }
+        let verdict = verdicts["intermediate"]["rfc5280"].as_str().unwrap();
+        assert!(
+            verdict.contains("does not say that it is a CA"),
+            "{verdict}"
+        );
     }
 }

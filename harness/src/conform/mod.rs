@@ -164,7 +164,10 @@ pub fn suites(data: &Path) -> Result<Report, ConformError> {
     }
     let vectors = files_below(&data.join("wycheproof"))?
         .into_iter()
-        .filter(|file| file.extension().is_some_and(|extension| extension == "json"));
+        .filter(|file| {
+            file.extension()
+                .is_some_and(|extension| extension == "json")
+        });
     report.extend(wycheproof::run(&wycheproof::Options::of(
         vectors.collect(),
     ))?);

@@ -65,10 +65,7 @@ mod tests {
 
     #[test]
     fn hosts() {
-        for (presented, wanted) in [
-            ("a.example", "A.example"),
-            ("*.b.example", "a.b.example"),
-        ] {
+        for (presented, wanted) in [("a.example", "A.example"), ("*.b.example", "a.b.example")] {
             assert!(matches_host(presented.as_bytes(), wanted.as_bytes()));
         }
         for (presented, wanted) in [

@@ -83,7 +83,9 @@ pub fn run(options: &Options) -> Result<Report, ConformError> {
     let file: File = read_json(&path)?;
     let mut report = Report::default();
     for row in file.tests {
-        report.cases.push(row.run(options, &file.policy_oids, &path)?);
+        report
+            .cases
+            .push(row.run(options, &file.policy_oids, &path)?);
     }
     Ok(report)
 }
@@ -102,7 +104,11 @@ impl Row {
         };
         let with_crls = self.should_validate;
         let chain_only = self.chain_only_no_crl == ChainOnly::Success;
-        let accept = if options.no_crls { chain_only } else { with_crls };
+        let accept = if options.no_crls {
+            chain_only
+        } else {
+            with_crls
+        };
         let expected = if accept && !self.needs_dsa {
             Expected::Accept
         } else {
@@ -148,7 +154,11 @@ impl Row {
         let time = OffsetDateTime::parse(&self.time, &Rfc3339)
             .map_err(|error| fault(format!("time: {error}")))?;
         let mut initial_policy_set = Vec::new();
-        for name in self.initial_policy_set.iter().filter(|name| *name != "anyPolicy") {
+        for name in self
+            .initial_policy_set
+            .iter()
+            .filter(|name| *name != "anyPolicy")
+        {
             let oid = policy_oids.get(name);
             let oid = oid.ok_or_else(|| fault(format!("policy_oids lacks {name}")))?;
             initial_policy_set.push(oid.clone());

@@ -164,11 +164,7 @@ fn parsed(input: &str, trust_domain: Option<&str>, path: Option<&str>) -> Verdic
 
 fn spiffe_id(row: &Id) -> Case {
     judged("spiffe_id", &row.input, row.accept, || {
-        parsed(
-            &row.input,
-            row.trust_domain.as_deref(),
-            row.path.as_deref(),
-        )
+        parsed(&row.input, row.trust_domain.as_deref(), row.path.as_deref())
     })
 }
 
@@ -186,15 +182,20 @@ fn trust_domain(row: &Id) -> Case {
 
 /// A path made of these segments, each one whole.
 fn segments(row: &Segments) -> Case {
-    judged("segments", &format!("{:?}", row.segments), row.accept, || {
-        if row.segments.iter().any(|segment| segment.contains('/')) {
-            // Joined, it would be several.
-            return Verdict::Refused("a segment holds a slash".to_owned());
-        }
-        let path: String = row.segments.iter().map(|s| format!("/{s}")).collect();
-        let id = format!("spiffe://trustdomain{path}");
-        parsed(&id, Some("trustdomain"), row.path.as_deref())
-    })
+    judged(
+        "segments",
+        &format!("{:?}", row.segments),
+        row.accept,
+        || {
+            if row.segments.iter().any(|segment| segment.contains('/')) {
+                // Joined, it would be several.
+                return Verdict::Refused("a segment holds a slash".to_owned());
+            }
+            let path: String = row.segments.iter().map(|s| format!("/{s}")).collect();
+            let id = format!("spiffe://trustdomain{path}");
+            parsed(&id, Some("trustdomain"), row.path.as_deref())
+        },
+    )
 }
 
 fn is_member(id: &str, trust_domain: &str) -> Verdict {

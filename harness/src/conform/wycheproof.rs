@@ -160,7 +160,9 @@ impl Group {
                 self.kind,
                 part(&self.sha),
                 part(&self.mgf_sha),
-                self.s_len.map(|length| length.to_string()).unwrap_or_default()
+                self.s_len
+                    .map(|length| length.to_string())
+                    .unwrap_or_default()
             )
             .trim_end()
             .to_owned()
