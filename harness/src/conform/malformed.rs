@@ -2,19 +2,19 @@
 //!
 //! Each certificate that can be read is put where a path has an end entity, an intermediate and an
 //! anchor. The certificates around it are made to fit: the one below names it as its issuer, the one
-//! above has its issuer's name. No signature is right, so no path is expected; the verdict is only
-//! that there is one, and the JSON tells which, so that native and wasm can be compared.
+//! above has its issuer's name. Their signatures have the right form and are wrong. What counts is that
+//! there is a verdict; the JSON tells which, so that native and wasm can be compared.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use mtls_gate_core::path::Profile;
-use mtls_gate_core::x509::Certificate;
+use mtls_gate_core::x509::{Certificate, UnixSeconds};
 use rustls_pki_types::alg_id;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::engine::{Inputs, PolicyInputs, Rules, Verdict, judge, timed};
+use super::engine::{CRLS, Inputs, PolicyInputs, Rules, Verdict, judge, timed};
 use super::report::Progress;
 use super::{
     Case, ConformError, Expected, Outcome, Report, files_below, pem_blocks, read, rfc5280,
@@ -102,7 +102,14 @@ fn ders_of(file: &[u8]) -> Vec<Vec<u8>> {
 fn in_every_role(der: &[u8], panics: &mut Vec<String>) -> Value {
     let certificate = match Certificate::parse(der.to_vec()) {
         Ok(certificate) => certificate,
-        Err(error) => return json!({ "parse": error.to_string() }),
+        Err(error) => {
+            let mut detail = Map::new();
+            detail.insert("parse".to_owned(), error.to_string().into());
+            if CRLS {
+                detail.insert("crl".to_owned(), verdicts(&as_crl(der), "crl", panics));
+            }
+            return Value::Object(detail);
+        }
     };
     let algorithm = signed_with(&certificate);
     let subject = certificate.name_der(certificate.subject());
@@ -134,18 +141,38 @@ fn in_every_role(der: &[u8], panics: &mut Vec<String>) -> Value {
             max_intermediates: None,
             policies: PolicyInputs::default(),
         };
-        let mut verdicts = Map::new();
-        for rules in every_rule() {
-            let (verdict, _) = judge(&inputs, &rules);
-            if let Verdict::Panicked(message) = &verdict {
-                panics.push(format!("{role}, {}: {message}", rules.name()));
-            }
-            let text = format!("{}: {}", verdict.word(), verdict.reason());
-            verdicts.insert(rules.name().to_owned(), text.into());
-        }
-        detail.insert(role.to_owned(), Value::Object(verdicts));
+        detail.insert(role.to_owned(), verdicts(&inputs, role, panics));
     }
     Value::Object(detail)
+}
+
+/// The verdicts under all rules.
+fn verdicts(inputs: &Inputs, role: &str, panics: &mut Vec<String>) -> Value {
+    let verdicts = every_rule().into_iter().map(|rules| {
+        let (verdict, _) = judge(inputs, &rules);
+        if let Verdict::Panicked(message) = &verdict {
+            panics.push(format!("{role}, {}: {message}", rules.name()));
+        }
+        let text = format!("{}: {}", verdict.word(), verdict.reason());
+        (rules.name().to_owned(), text.into())
+    });
+    Value::Object(verdicts.collect())
+}
+
+/// What is no certificate may be a CRL: it is put beside a chain that has nothing to do with it.
+fn as_crl(der: &[u8]) -> Inputs {
+    let algorithm = der::tlv(0x30, alg_id::ECDSA_SHA256.as_ref());
+    let (below, above) = (name_of(b"below"), name_of(b"above"));
+    Inputs {
+        end_entity: minted(&below, &above, &algorithm),
+        candidates: Vec::new(),
+        anchors: vec![minted(&above, &above, &algorithm)],
+        crls: vec![der.to_vec()],
+        time: UnixSeconds(0),
+        purpose: None,
+        max_intermediates: None,
+        policies: PolicyInputs::default(),
+    }
 }
 
 fn every_rule() -> [Rules; 3] {
