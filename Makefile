@@ -12,7 +12,7 @@ endif
 # With make -j, cargo would look for make's job server, which it is not given.
 unexport MAKEFLAGS
 
-.PHONY: help tools wasm build demo test fmt lint fixtures clean prereqs envoy
+.PHONY: help tools wasm build demo test conform fmt lint fixtures clean prereqs envoy
 
 help: ## print this table
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,9 @@ demo: wasm envoy ## run the filter in Envoy and show what it accepts and refuses
 
 test: wasm envoy ## run all tests, those with Envoy included
 	cargo test --workspace --locked
+
+conform: prereqs ## run the conformance suites of ../shared/conformance and our goldens
+	cargo run --locked -q -p mtls-gate -- conform all --data $(or $(DATA),../shared/conformance)
 
 tools: prereqs envoy ## fetch everything the other commands would fetch
 	@scripts/tools.sh lint-tools

@@ -181,6 +181,24 @@ impl Golden {
         document
     }
 
+    /// The chain as Envoy forwards it: end entity first, five characters percent-encoded.
+    #[must_use]
+    pub fn forwarded_header(&self) -> String {
+        let encode = |pem: &str| {
+            pem.replace('\n', "%0A")
+                .replace(' ', "%20")
+                .replace('+', "%2B")
+                .replace('/', "%2F")
+                .replace('=', "%3D")
+        };
+        let end_entity = self.chain().first().copied().unwrap_or_default();
+        format!(
+            "Hash=00;Cert=\"{}\";Chain=\"{}\"",
+            encode(end_entity),
+            encode(&self.chain_pem)
+        )
+    }
+
     /// The PEM blocks of the chain, end entity first.
     #[must_use]
     pub fn chain(&self) -> Vec<&str> {

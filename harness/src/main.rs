@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mtls_gate::conform::{self, ConformOptions};
 use mtls_gate::demo::{self, DemoOptions};
 use mtls_gate::verify::{self, VerifyOptions};
 
@@ -19,6 +20,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Verify(VerifyOptions),
+    Conform(ConformOptions),
     /// Play the filter in a real Envoy with real clients and show what becomes of them
     ///
     /// Exit status: 0 if every request ended as expected, 1 if one did not, 2 if it could not be
@@ -44,6 +46,10 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Verify(options) => {
             verify::run(&options, &mut io::stdout().lock()).map_err(|error| error.to_string())
+        }
+        Command::Conform(options) => {
+            conform::run(&options, &mut io::stdout().lock(), &mut io::stderr())
+                .map_err(|error| error.to_string())
         }
         Command::Demo { envoy, wasm, json } => {
             demo::run(DemoOptions { envoy, wasm, json }).map_err(|error| error.to_string())

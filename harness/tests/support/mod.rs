@@ -17,21 +17,8 @@ pub(crate) fn pipeline(golden: &Golden) -> Pipeline {
     Pipeline::new(config, ALGORITHMS)
 }
 
-/// As Envoy writes it: end entity first, five characters percent-encoded.
 pub(crate) fn xfcc(golden: &Golden) -> String {
-    let encode = |pem: &str| {
-        pem.replace('\n', "%0A")
-            .replace(' ', "%20")
-            .replace('+', "%2B")
-            .replace('/', "%2F")
-            .replace('=', "%3D")
-    };
-    let end_entity = golden.chain().first().copied().unwrap_or_default();
-    format!(
-        "Hash=00;Cert=\"{}\";Chain=\"{}\"",
-        encode(end_entity),
-        encode(&golden.chain_pem)
-    )
+    golden.forwarded_header()
 }
 
 /// A proxy made of memory.
