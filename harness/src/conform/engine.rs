@@ -12,9 +12,9 @@ use mtls_gate_core::x509::{Certificate, KeyPurpose, ParseError, UnixSeconds};
 /// The core evaluates CRLs (RFC 5280 6.3).
 pub const CRLS: bool = false;
 /// The core takes the policy inputs of RFC 5280 6.1.1 c to f.
-pub const POLICY_INPUTS: bool = false;
+pub const POLICY_INPUTS: bool = true;
 /// The core takes a limit on the path's length from the caller.
-pub const DEPTH_INPUT: bool = false;
+pub const DEPTH_INPUT: bool = true;
 
 /// Which rules apply to a run.
 #[derive(Clone, Copy, Debug)]
@@ -129,11 +129,48 @@ impl<E: ToString> From<Result<(), E>> for Verdict {
 /// The core's policy for a case.
 #[must_use]
 pub fn policy_of(inputs: &Inputs, rules: &Rules) -> Policy {
+    let inputs_c_to_f = &inputs.policies;
     Policy {
-        profile: rules.profile,
-        purpose: inputs.purpose,
         enforce_anchor_constraints: rules.strict,
+        max_intermediates: inputs
+            .max_intermediates
+            .map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
+        certificate_policies: path::PolicyInputs {
+            initial_policy_set: inputs_c_to_f
+                .initial_policy_set
+                .iter()
+                .map(|dotted| oid(dotted))
+                .collect(),
+            require_explicit_policy: inputs_c_to_f.require_explicit_policy,
+            inhibit_policy_mapping: inputs_c_to_f.inhibit_policy_mapping,
+            inhibit_any_policy: inputs_c_to_f.inhibit_any_policy,
+        },
+        strict: rules.strict,
+        ..Policy::new(rules.profile, inputs.purpose)
     }
+}
+
+/// A dotted identifier as the content octets of its DER.
+fn oid(dotted: &str) -> Vec<u8> {
+    let mut arcs = dotted.split('.').map(|arc| arc.parse::<u64>().unwrap_or(0));
+    let first = arcs.next().unwrap_or(0).saturating_mul(40);
+    let first = first.saturating_add(arcs.next().unwrap_or(0));
+    let mut content = Vec::new();
+    for arc in core::iter::once(first).chain(arcs) {
+        let mut groups = vec![arc & 0x7f];
+        let mut rest = arc >> 7;
+        while rest > 0 {
+            groups.push((rest & 0x7f) | 0x80);
+            rest >>= 7;
+        }
+        content.extend(
+            groups
+                .iter()
+                .rev()
+                .filter_map(|group| u8::try_from(*group).ok()),
+        );
+    }
+    content
 }
 
 /// What the case needs and the core does not do.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use mtls_gate_core::client_cert::ClientCert;
-use mtls_gate_core::spiffe::SpiffeId;
+use mtls_gate_core::spiffe::{SpiffeId, TrustDomain};
 use mtls_gate_core::variables::{Variable, Variables};
 use mtls_gate_core::x509::Certificate;
 use serde::Deserialize;
@@ -141,15 +141,11 @@ pub fn run(options: &Options) -> Result<Report, ConformError> {
 /// What the core finds, and what the row says that it must find: an ID that is accepted with
 /// another trust domain or path is not the one that was meant.
 fn found(id: SpiffeId<'_>, trust_domain: Option<&str>, path: Option<&str>) -> Verdict {
-    let rest = id.as_str().strip_prefix("spiffe://").unwrap_or_default();
-    let found_path = rest.strip_prefix(id.trust_domain()).unwrap_or_default();
-    if trust_domain.is_some_and(|wanted| wanted != id.trust_domain())
-        || path.is_some_and(|wanted| wanted != found_path)
+    let found = (id.trust_domain().as_str(), id.path());
+    if trust_domain.is_some_and(|wanted| wanted != found.0)
+        || path.is_some_and(|wanted| wanted != found.1)
     {
-        Verdict::Refused(format!(
-            "read as trust domain {:?}, path {found_path:?}",
-            id.trust_domain()
-        ))
+        Verdict::Refused(format!("read as trust domain and path {found:?}"))
     } else {
         Verdict::Accepted
     }
@@ -168,16 +164,25 @@ fn spiffe_id(row: &Id) -> Case {
     })
 }
 
-/// As go-spiffe reads them, either a name or an ID. The core has no trust domain of its own: a name
-/// is one if the ID without a path is an ID with this very name.
+/// A name, or the name that an ID holds.
 fn trust_domain(row: &Id) -> Case {
-    judged("trust_domain", &row.input, row.accept, || {
-        if row.input.contains(":/") {
-            return parsed(&row.input, row.trust_domain.as_deref(), None);
-        }
-        let name = row.trust_domain.as_ref().unwrap_or(&row.input);
-        parsed(&format!("spiffe://{}", row.input), Some(name), Some(""))
-    })
+    judged(
+        "trust_domain",
+        &row.input,
+        row.accept,
+        || match TrustDomain::parse(&row.input) {
+            Ok(found)
+                if row
+                    .trust_domain
+                    .as_deref()
+                    .is_none_or(|name| name == found.as_str()) =>
+            {
+                Verdict::Accepted
+            }
+            Ok(found) => Verdict::Refused(format!("read as {:?}", found.as_str())),
+            Err(_) => Verdict::Refused("not a trust domain".to_owned()),
+        },
+    )
 }
 
 /// A path made of these segments, each one whole.
@@ -200,7 +205,7 @@ fn segments(row: &Segments) -> Case {
 
 fn is_member(id: &str, trust_domain: &str) -> Verdict {
     match SpiffeId::parse(id) {
-        Ok(id) if id.trust_domain() == trust_domain => Verdict::Accepted,
+        Ok(id) if id.trust_domain().as_str() == trust_domain => Verdict::Accepted,
         Ok(_) => Verdict::Refused("of another trust domain".to_owned()),
         Err(_) => Verdict::Refused("not a SPIFFE ID".to_owned()),
     }
