@@ -2,13 +2,13 @@
 # The fuzz targets of fuzz/, built as cargo-fuzz would on a stable toolchain
 # with `--sanitizer none`, but without cargo-fuzz.
 #
-#   scripts/fuzz.sh prereqs           check for a C++ compiler, which libFuzzer needs
-#   scripts/fuzz.sh run SECONDS [TARGET...]
-#                                     build, seed the corpus, run each target
-#                                     (or those named) for so many seconds
+#   scripts/fuzz.sh prereqs                  check for a C++ compiler, which
+#                                            libFuzzer needs
+#   scripts/fuzz.sh run SECONDS [TARGET...]  build, seed the corpus, run each
+#                                            target, or those named
+#   scripts/fuzz.sh again TARGET FILE        run one input
 #
-# A failing input stays in fuzz/artifacts/TARGET/, with a description beside
-# it. To run it again: scripts/fuzz.sh again TARGET FILE
+# A failing input stays in fuzz/artifacts/TARGET/, with a description beside it.
 
 # shellcheck source=scripts/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -45,8 +45,7 @@ build() {
     --target "$host" --target-dir fuzz/target --bins --example corpus
 }
 
-# What libFuzzer may do. Units of a second are a find: a request must not take
-# that long, instrumented or not.
+# Lengths beyond every limit of a request, and the words of each grammar.
 options_of() {
   case $1 in
   chain) echo "-max_len=40000" ;;
@@ -60,7 +59,8 @@ options_of() {
 # A failure is described for people, and told in one line.
 failed() {
   local target=$1 log=$2 file
-  tail -n 40 "$log" >&2
+  grep -m 1 -A 3 'panicked at' "$log" >&2 || true
+  tail -n 20 "$log" >&2
   for file in fuzz/artifacts/"$target"/*-*; do
     case $file in *.txt) continue ;; esac
     [ -e "$file" ] || continue
@@ -84,6 +84,7 @@ run() {
     log=fuzz/target/$target.log
     mkdir -p "fuzz/artifacts/$target"
     read -ra options < <(options_of "$target")
+    # A unit of 5 seconds is a find too: a request takes milliseconds.
     if ! "$bin/$target" "fuzz/corpus/$target" "${options[@]}" \
       "-artifact_prefix=fuzz/artifacts/$target/" "-max_total_time=$seconds" \
       -timeout=5 -rss_limit_mb=2048 -print_final_stats=1 >"$log" 2>&1; then
