@@ -12,24 +12,35 @@ endif
 # With make -j, cargo would look for make's job server, which it is not given.
 unexport MAKEFLAGS
 
-.PHONY: help tools wasm build demo test conform fmt lint fixtures clean prereqs envoy
+# How long `make fuzz` runs each target.
+FUZZ_SECONDS ?= 60
+
+.PHONY: help tools wasm build demo test conform fuzz fuzz-smoke fmt lint fixtures clean prereqs envoy cxx
 
 help: ## print this table
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: wasm envoy ## run the filter in Envoy and show what it accepts and refuses
 	cargo run --locked -q -p mtls-gate -- demo
 
-test: wasm envoy ## run all tests, those with Envoy included
+test: wasm envoy ## run all tests, those with Envoy and a minute of fuzzing included
 	cargo test --workspace --locked
+	@scripts/fuzz.sh smoke
 
 conform: prereqs ## run the conformance suites of ../shared/conformance and our goldens
 	cargo run --locked -q -p mtls-gate -- conform all --data $(or $(DATA),../shared/conformance)
+
+fuzz: cxx ## run each fuzz target for FUZZ_SECONDS (60)
+	@scripts/fuzz.sh run $(FUZZ_SECONDS)
+
+fuzz-smoke: cxx ## run all fuzz targets, a minute together
+	@scripts/fuzz.sh run 15
 
 tools: prereqs envoy ## fetch everything the other commands would fetch
 	@scripts/tools.sh lint-tools
 	@scripts/wasm.sh std
 	cargo fetch --locked
+	cargo fetch --locked --manifest-path fuzz/Cargo.toml
 
 wasm: prereqs ## build the filter into target/mtls_gate_filter.wasm
 	@scripts/wasm.sh build
@@ -40,10 +51,12 @@ build: wasm ## build the filter, and the workspace for this machine
 fmt: ## format the source
 	@scripts/tools.sh lint-tools
 	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml
 
 lint: prereqs ## check the format and run clippy, warnings are errors
 	@scripts/tools.sh lint-tools
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@scripts/wasm.sh lint
 
@@ -51,7 +64,7 @@ fixtures: prereqs ## write the certificates in testdata/ anew
 	cargo run --locked -q -p mtls-gate --bin mtls-gate-fixtures -- testdata
 
 clean: ## remove everything built and fetched here
-	rm -rf target .tools
+	rm -rf target .tools fuzz/target fuzz/corpus
 
 # Steps of the above.
 
@@ -60,3 +73,7 @@ prereqs:
 
 envoy: prereqs
 	@scripts/tools.sh envoy
+
+# Only fuzzing needs it.
+cxx: prereqs
+	@scripts/fuzz.sh prereqs
