@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod fixtures;
 pub mod goldens;
+pub mod oracle;
 pub mod resources;
 pub mod testbed;
 pub mod verify;
