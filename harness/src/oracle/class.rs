@@ -15,6 +15,7 @@ use super::{Oracle, Ours, Purpose, Question, Verdict};
 /// `X509_V_ERR_*` of OpenSSL's `x509_vfy.h`, as far as a class asks for them.
 mod v_err {
     pub(super) const UNABLE_TO_GET_ISSUER: [i32; 3] = [2, 20, 21];
+    pub(super) const SIGNATURE: i32 = 7;
     pub(super) const NOT_YET_VALID: i32 = 9;
     pub(super) const EXPIRED: i32 = 10;
     pub(super) const SELF_SIGNED: [i32; 2] = [18, 19];
@@ -97,7 +98,7 @@ pub enum Class {
     /// OpenSSL trusts an end entity that is among the anchors.
     OpenSslTrustsEndEntity,
     /// OpenSSL takes equal subject and issuer for self-signed.
-    OpenSslSelfIssuedEndEntity,
+    OpenSslSelfIssued,
     /// OpenSSL compares wildcard names as text.
     OpenSslWildcardAsText,
     /// OpenSSL holds common names to constraints of DNS names.
@@ -192,8 +193,8 @@ impl Class {
             Self::OpenSslTrustsEndEntity => {
                 "OpenSSL trusts an end entity that is itself among the anchors; we have an allowlist for that."
             }
-            Self::OpenSslSelfIssuedEndEntity => {
-                "OpenSSL takes an end entity with its issuer's name for self-signed and looks no further."
+            Self::OpenSslSelfIssued => {
+                "OpenSSL takes a certificate with its issuer's name for self-signed unless key identifiers or keyUsage tell otherwise, and looks no further."
             }
             Self::OpenSslWildcardAsText => {
                 "OpenSSL compares a wildcard name with constraints as text; we ask whether any, or all, of its names lie within."
@@ -288,14 +289,17 @@ fn we_refuse(
         PathFault::UnprocessedCriticalExtension { .. } => Some(Class::OursCriticalExtension),
         PathFault::ExplicitPolicyRequired => Some(Class::OursExplicitPolicy),
         PathFault::NameConstraintUnsupported { .. } => Some(Class::OursUnclearName),
-        PathFault::KeyCertSignMissing if !openssl => parsed
-            .iter()
-            .skip(1)
-            .any(|ca| {
-                let usage = ca.extensions().key_usage;
-                usage.is_some_and(|usage| !usage.key_cert_sign())
-            })
-            .then_some(Class::WebpkiIgnoresKeyUsage),
+        // Where an anchor shares the name, its wrong key is the reason that we keep.
+        PathFault::KeyCertSignMissing | PathFault::InvalidSignature if !openssl => {
+            let intermediates = parsed.len().saturating_sub(2);
+            let mut issuers = parsed.iter().skip(1).take(intermediates);
+            issuers
+                .any(|ca| {
+                    let usage = ca.extensions().key_usage;
+                    usage.is_some_and(|usage| !usage.key_cert_sign())
+                })
+                .then_some(Class::WebpkiIgnoresKeyUsage)
+        }
         PathFault::NameConstraintViolated { .. } => {
             let violator = parsed.get(error.position)?;
             if openssl {
@@ -403,13 +407,15 @@ fn openssl_refuses(
         {
             Class::OpenSslKeyIdentifiers
         }
-        code if v_err::SELF_SIGNED.contains(&code) && depth == 0 && at.is_self_issued() => {
-            Class::OpenSslSelfIssuedEndEntity
+        code if v_err::SELF_SIGNED.contains(&code) && at.is_self_issued() => {
+            Class::OpenSslSelfIssued
         }
         v_err::INVALID_PURPOSE if only_any_purpose(at, question) => Class::OpenSslAnyPurpose,
         v_err::INVALID_PURPOSE if depth == 0 && lacks_digital_signature(at) => {
             Class::OpenSslEndEntityKeyUsage
         }
+        // It goes from one to the other of two issuers of a name, or past the first, by name alone.
+        v_err::SIGNATURE if two_issuers_share_a_name(path) => Class::OpenSslDoesNotBacktrack,
         v_err::CHAIN_TOO_LONG
             if question.max_intermediates.is_some()
                 && path.iter().skip(1).any(Certificate::is_self_issued) =>
@@ -442,6 +448,14 @@ fn openssl_refuses(
 fn is_ca(certificate: &Certificate) -> bool {
     let constraints = certificate.extensions().basic_constraints;
     constraints.is_some_and(|constraints| constraints.ca)
+}
+
+fn two_issuers_share_a_name(path: &[Certificate]) -> bool {
+    let issuers = path.get(1..).unwrap_or_default();
+    issuers.windows(2).any(|link| match link {
+        [one, other] => one.subject().matches(other.subject()),
+        _ => false,
+    })
 }
 
 fn lacks_digital_signature(certificate: &Certificate) -> bool {
