@@ -10,18 +10,25 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::env;
+use std::{env, fs};
 
 use mtls_gate::fixtures::der;
 use mtls_gate::fixtures::keys::Key;
 use mtls_gate::fixtures::mint::{self, Cert, General, Identifier, Issued, eku, key_usage};
+use mtls_gate::goldens;
 use mtls_gate::oracle::{Class, OpenSsl, Oracle, Ours, Purpose, Question, Webpki, compare};
+use mtls_gate_core::forwarded::pem::{self, Around, Bounds};
 use mtls_gate_core::x509::UnixSeconds;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 const PEERS: [&dyn Oracle; 2] = [&Webpki, &OpenSsl];
+
+const PEM_BOUNDS: Bounds = Bounds {
+    certificates: 1000,
+    der_bytes: 16 * 1024 * 1024,
+};
 
 /// 2026-11-21
 const TIME: UnixSeconds = UnixSeconds(1_795_219_200);
@@ -57,6 +64,8 @@ enum Change {
     /// The issuer's name in other letters.
     IssuerInCapitals,
     Algorithm(Algorithm),
+    /// A common name that looks like a host's.
+    HostCommonName,
     Constraint(Side, Index),
 }
 
@@ -153,6 +162,7 @@ fn change() -> impl Strategy<Value = Change> {
         2 => Just(Change::SelfIssued),
         1 => Just(Change::IssuerInCapitals),
         1 => algorithm.prop_map(Change::Algorithm),
+        1 => Just(Change::HostCommonName),
         8 => (side, any::<Index>()).prop_map(|(side, row)| Change::Constraint(side, row)),
     ]
 }
@@ -242,6 +252,14 @@ fn rows() -> Vec<Row> {
         let base = General::Directory(der::name(&[("O", organisation)]));
         add(4, base, None, inside);
     }
+    // A common name is no dNSName.
+    rows.push(Row {
+        form: 2,
+        base: mint::dns("example.test"),
+        name: None,
+        holds_if_permitted: true,
+        holds_if_excluded: true,
+    });
     // A wildcard that stands for names inside and outside is permitted by no subtree and excluded
     // by any (docs/validation.md), and a URI without a host's name satisfies no constraint.
     for (form, base, name) in [
@@ -447,6 +465,11 @@ fn make<'a>(
                     cert.issuer = Some(capitals(&parent.issued.cert.subject));
                 }
             }
+            Change::HostCommonName if level == 0 => {
+                cert.subject = der::name(&[("O", "mtls-gate"), ("CN", "host.other.test")]);
+                self_issued = false;
+            }
+            Change::HostCommonName => {}
             Change::Algorithm(Algorithm::P384) => cert.key = Key::p384(&label(level)),
             Change::Algorithm(Algorithm::Ed25519) => cert.key = Key::ed25519(&label(level)),
             Change::Constraint(side, row) => {
@@ -674,5 +697,44 @@ fn the_order_presented_changes_nothing() {
     });
     if let Err(error) = outcome {
         panic!("{error}");
+    }
+}
+
+#[test]
+fn peers_judge_the_goldens_as_we_do_or_a_class_says_why_not() {
+    let mut questions = Vec::new();
+    for golden in goldens::all().unwrap() {
+        let folder = goldens::testdata().join("chains").join(&golden.name);
+        let ders = |file: &str| match fs::read(folder.join(file)) {
+            Ok(text) => pem::certificates(&text, Around::AnyText, PEM_BOUNDS).unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        // An allowlist is nothing that a peer has, and some cases are about bytes that are no PEM.
+        let mut chain = ders("chain.pem");
+        if chain.is_empty() || !ders("allowlist.pem").is_empty() {
+            continue;
+        }
+        let end_entity = chain.remove(0);
+        chain.extend(ders("intermediates.pem"));
+        let expected = (golden.case.profile == "RFC5280" && golden.case.mode == "REJECT_INVALID")
+            .then(|| golden.expected.decision == "forward");
+        let question = Question {
+            end_entity,
+            intermediates: chain,
+            anchors: ders("anchors.pem"),
+            time: golden.time().unwrap(),
+            purpose: Some(Purpose::Client),
+            max_intermediates: None,
+            crls: Vec::new(),
+        };
+        questions.push((golden.name, question, expected));
+    }
+    assert!(questions.len() >= 150, "{} questions", questions.len());
+    for peer in PEERS {
+        for difference in compare(questions.iter().cloned(), peer) {
+            let (id, name) = (&difference.id, peer.name());
+            assert_ne!(difference.class, Class::Unexplained, "{id}, {name}");
+            assert!(!difference.contradicts_us(), "{id}, {name}");
+        }
     }
 }

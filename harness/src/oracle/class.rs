@@ -25,11 +25,10 @@ mod v_err {
     pub(super) const KEYUSAGE_NO_CERTSIGN: i32 = 32;
     pub(super) const UNHANDLED_CRITICAL: i32 = 34;
     pub(super) const INVALID_CA: [i32; 2] = [24, 79];
+    pub(super) const NO_EXPLICIT_POLICY: i32 = 43;
     /// Identifier, or issuer and serial number, of the authority key identifier.
     pub(super) const KEY_IDENTIFIER_MISMATCH: [i32; 2] = [30, 31];
     pub(super) const NAME_CONSTRAINTS: [i32; 2] = [47, 48];
-    /// No list, unreadable, not in force, revoked, of another scope, its issuer not found.
-    pub(super) const REVOCATION: [i32; 12] = [3, 5, 8, 11, 12, 15, 16, 23, 33, 35, 36, 44];
 }
 
 /// Intermediates on a path of webpki at the most (`MAX_SUB_CA_COUNT`).
@@ -53,7 +52,7 @@ pub enum Class {
     OursDepth,
     /// We refuse a critical extension that the other processes or overlooks.
     OursCriticalExtension,
-    /// We refuse where an explicit policy is required.
+    /// We refuse wherever an explicit policy may be required.
     OursExplicitPolicy,
     /// We refuse a constrained name that cannot be understood.
     OursUnclearName,
@@ -61,6 +60,8 @@ pub enum Class {
     OursWithoutRevocation,
     /// webpki does not look at keyUsage.
     WebpkiIgnoresKeyUsage,
+    /// webpki does not process policies.
+    WebpkiIgnoresPolicies,
     /// webpki refuses an end entity that is a CA.
     WebpkiCaAsEndEntity,
     /// webpki stops at six intermediates.
@@ -83,10 +84,12 @@ pub enum Class {
     WebpkiBefore1970,
     /// webpki finds the path only if nothing else is presented.
     WebpkiSearch,
-    /// webpki refuses what it cannot parse, where we can.
-    WebpkiParsesStrictly,
+    /// webpki refuses unique identifiers.
+    WebpkiUniqueIds,
     /// OpenSSL checks the anchor's certificate as any other.
     OpenSslChecksAnchor,
+    /// OpenSSL is given no set of policies and refuses where one is required.
+    OpenSslExplicitPolicy,
     /// OpenSSL holds key identifiers to bind.
     OpenSslKeyIdentifiers,
     /// OpenSSL finds the path only if nothing else is presented.
@@ -136,7 +139,7 @@ impl Class {
                 "We refuse a critical extension that we do not process (RFC 5280 6.1.4 o, 6.1.5 f); the other processes it, or passes over it."
             }
             Self::OursExplicitPolicy => {
-                "We refuse where an explicit policy is required; the other processes policies, or passes over them."
+                "Our core does not process policies yet and refuses where an explicit one may be required; OpenSSL counts the certificates that requireExplicitPolicy leaves out."
             }
             Self::OursUnclearName => {
                 "We refuse a name, or a constraint, of a constrained form if it cannot be understood; the other compares it as it stands."
@@ -146,6 +149,9 @@ impl Class {
             }
             Self::WebpkiIgnoresKeyUsage => {
                 "webpki does not look at keyUsage, so a CA without keyCertSign issues (against RFC 5280 6.1.4 n)."
+            }
+            Self::WebpkiIgnoresPolicies => {
+                "webpki does not process policies, so it accepts where an explicit one is required (against RFC 5280 6.1.5 g)."
             }
             Self::WebpkiCaAsEndEntity => {
                 "webpki refuses an end entity with cA TRUE; RFC 5280 6.1 asks nothing of the kind."
@@ -174,11 +180,14 @@ impl Class {
             Self::WebpkiSearch => {
                 "webpki finds the path if nothing else is presented, but not among the rest."
             }
-            Self::WebpkiParsesStrictly => {
-                "webpki refuses the form of an extension or a field that we read."
+            Self::WebpkiUniqueIds => {
+                "webpki refuses certificates with unique identifiers (RFC 5280 4.1.2.8), which we read."
             }
             Self::OpenSslChecksAnchor => {
                 "OpenSSL checks dates, basicConstraints, keyUsage, purposes and critical extensions of the anchor's certificate, which RFC 5280 6.1.1 d leaves out."
+            }
+            Self::OpenSslExplicitPolicy => {
+                "OpenSSL refuses where an explicit policy is required: the openssl crate cannot give it the initial set, and it does not take none for any-policy (RFC 5280 6.1.1 c)."
             }
             Self::OpenSslKeyIdentifiers => {
                 "OpenSSL takes no issuer whose subject key identifier, or name and serial number, differ from the authority key identifier; RFC 5280 4.2.1.1 has it as a help for path building."
@@ -280,6 +289,13 @@ fn we_refuse(
         Refusal::Path(error) => error,
         _ => return None,
     };
+    if has_policy_constraints(path) && error.fault.to_string().contains("policy") {
+        return Some(if openssl {
+            Class::OursExplicitPolicy
+        } else {
+            Class::WebpkiIgnoresPolicies
+        });
+    }
     match error.fault {
         PathFault::BudgetSpent { .. } => Some(Class::OursBudget),
         PathFault::DepthExceeded { limit } if path.len() > limit => Some(Class::OursDepth),
@@ -287,7 +303,6 @@ fn we_refuse(
             Some(Class::OursKeys)
         }
         PathFault::UnprocessedCriticalExtension { .. } => Some(Class::OursCriticalExtension),
-        PathFault::ExplicitPolicyRequired => Some(Class::OursExplicitPolicy),
         PathFault::NameConstraintUnsupported { .. } => Some(Class::OursUnclearName),
         // Where an anchor shares the name, its wrong key is the reason that we keep.
         PathFault::KeyCertSignMissing | PathFault::InvalidSignature if !openssl => {
@@ -320,7 +335,17 @@ fn we_refuse(
 fn they_refuse(question: &Question, path: &[Vec<u8>], against: &dyn Oracle) -> Option<Class> {
     let parsed: Result<Vec<_>, _> = path.iter().cloned().map(Certificate::parse).collect();
     let parsed = parsed.ok()?;
-    let verdict = against.judge(&only(question, path));
+    let narrowed = only(question, path);
+    let verdict = against.judge(&narrowed);
+    if !verdict.accepted && !question.crls.is_empty() {
+        let without_lists = Question {
+            crls: Vec::new(),
+            ..narrowed
+        };
+        if against.judge(&without_lists).accepted {
+            return Some(Class::OursWithoutRevocation);
+        }
+    }
     match against.name() {
         "webpki" if verdict.accepted => Some(Class::WebpkiSearch),
         "webpki" => webpki_refuses(question, &parsed, &verdict.reason),
@@ -363,21 +388,8 @@ fn webpki_refuses(question: &Question, path: &[Certificate], reason: &str) -> Op
         | "UnsupportedSignatureAlgorithmForPublicKeyContext" => Class::WebpkiAlgorithms,
         "UnsupportedCertVersion" => Class::WebpkiVersion,
         "BadDerTime" if path.iter().any(|one| one.not_before().0 < 0) => Class::WebpkiBefore1970,
-        "BadDer"
-        | "ExtensionValueInvalid"
-        | "MalformedExtensions"
-        | "MalformedDnsIdentifier"
-        | "EmptyEkuExtension"
-        | "InvalidSerialNumber"
-        | "TrailingData" => Class::WebpkiParsesStrictly,
-        error
-            if !question.crls.is_empty()
-                && ["Crl", "Revo", "Issuer"]
-                    .iter()
-                    .any(|word| error.contains(word)) =>
-        {
-            Class::OursWithoutRevocation
-        }
+        // Unique identifiers (4.1.2.8).
+        "TrailingData" => Class::WebpkiUniqueIds,
         _ => return None,
     };
     Some(class)
@@ -396,9 +408,6 @@ fn openssl_refuses(
     let anchor = path.len().checked_sub(1)?;
     let at = path.get(depth)?;
     let class = match code {
-        code if v_err::REVOCATION.contains(&code) && !question.crls.is_empty() => {
-            Class::OursWithoutRevocation
-        }
         v_err::EXPIRED if at.not_after() == question.time => Class::OpenSslLastSecond,
         // The key identifiers exclude the issuer, whatever is reported then.
         code if (v_err::UNABLE_TO_GET_ISSUER.contains(&code)
@@ -410,6 +419,7 @@ fn openssl_refuses(
         code if v_err::SELF_SIGNED.contains(&code) && at.is_self_issued() => {
             Class::OpenSslSelfIssued
         }
+        v_err::NO_EXPLICIT_POLICY if has_policy_constraints(ders) => Class::OpenSslExplicitPolicy,
         v_err::INVALID_PURPOSE if only_any_purpose(at, question) => Class::OpenSslAnyPurpose,
         v_err::INVALID_PURPOSE if depth == 0 && lacks_digital_signature(at) => {
             Class::OpenSslEndEntityKeyUsage
@@ -443,6 +453,14 @@ fn openssl_refuses(
         _ => return None,
     };
     Some(class)
+}
+
+/// A certificate with policyConstraints.
+fn has_policy_constraints(ders: &[Vec<u8>]) -> bool {
+    // Tag, length and content of 2.5.29.36.
+    const OID: &[u8] = &[0x06, 0x03, 0x55, 0x1d, 0x24];
+    let holds = |der: &Vec<u8>| der.windows(OID.len()).any(|window| window == OID);
+    ders.iter().any(holds)
 }
 
 fn is_ca(certificate: &Certificate) -> bool {

@@ -37,7 +37,8 @@ impl Default for Ours {
 }
 
 impl Ours {
-    /// The one place where a policy is made from a question.
+    /// The one place where a policy is made from a question. Revocation lists have no place in it
+    /// yet; once they have, `Class::OursWithoutRevocation` goes.
     fn policy(&self, question: &Question) -> Policy {
         Policy {
             profile: self.profile,
