@@ -611,7 +611,7 @@ fn story(what: &str, question: &Question, expected: Option<bool>) -> TestCaseErr
 fn peers_agree_or_a_class_says_why_not() {
     let figures: RefCell<BTreeMap<String, u32>> = RefCell::default();
     let count = |what: String| *figures.borrow_mut().entry(what).or_default() += 1;
-    let outcome = runner(1500).run(&plan(), |plan| {
+    let outcome = runner(800).run(&plan(), |plan| {
         let Pki { question, expected } = build(&plan);
         let ours = Ours::default().judge(&question);
         count(format!("accepted {}, expected {expected:?}", ours.accepted));
@@ -674,7 +674,7 @@ fn permutations(ders: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {
 
 #[test]
 fn the_order_presented_changes_nothing() {
-    let outcome = runner(200).run(&plan(), |plan| {
+    let outcome = runner(120).run(&plan(), |plan| {
         let Pki { question, expected } = build(&plan);
         let answer = |question: &Question| {
             let verdict = Ours::default().judge(question);
