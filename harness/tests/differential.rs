@@ -54,6 +54,8 @@ enum Change {
     WrongKey,
     SignatureBit,
     BasicConstraints(Option<(bool, Option<u8>)>),
+    /// A pathLenConstraint as large as it must be, and this much more.
+    PathLen(i8),
     KeyUsage(Option<u8>),
     Purposes(Vec<&'static str>),
     SubjectKeyId(KeyId),
@@ -137,7 +139,6 @@ fn change() -> impl Strategy<Value = Change> {
         Just(None),
         Just(Some((false, None))),
         Just(Some((true, None))),
-        (0..4_u8).prop_map(|path_len| Some((true, Some(path_len)))),
     ];
     let key_usage = prop_oneof![
         Just(None),
@@ -153,7 +154,8 @@ fn change() -> impl Strategy<Value = Change> {
         1 => Just(Change::NotYetValid),
         1 => Just(Change::WrongKey),
         1 => Just(Change::SignatureBit),
-        3 => basic_constraints.prop_map(Change::BasicConstraints),
+        1 => basic_constraints.prop_map(Change::BasicConstraints),
+        4 => (-1..=1_i8).prop_map(Change::PathLen),
         2 => key_usage.prop_map(Change::KeyUsage),
         3 => purposes.prop_map(Change::Purposes),
         1 => key_id().prop_map(Change::SubjectKeyId),
@@ -330,7 +332,10 @@ fn build(plan: &Plan) -> Pki {
         } else {
             Vec::new()
         };
-        let node = make(level, line.last(), at(level), &rows, sans, |row| {
+        // Intermediates below that count in path lengths.
+        let below = (1..level).filter(|below| !at(*below).any(|one| one.is_self_issued()));
+        let below = below.count();
+        let node = make(level, below, line.last(), at(level), &rows, sans, |row| {
             constrained_forms.push(row.form);
             names.extend(row.name.clone());
         });
@@ -424,6 +429,7 @@ fn build(plan: &Plan) -> Pki {
 
 fn make<'a>(
     level: usize,
+    below: usize,
     parent: Option<&Node>,
     changes: impl Iterator<Item = &'a Change>,
     rows: &[Row],
@@ -446,6 +452,13 @@ fn make<'a>(
             Change::WrongKey => wrong_key = true,
             Change::SignatureBit => cert.flip_signature_bit = true,
             Change::BasicConstraints(value) => cert.basic_constraints = *value,
+            Change::PathLen(more) => {
+                let path_len = i8::try_from(below)
+                    .unwrap_or(i8::MAX)
+                    .saturating_add(*more)
+                    .max(0);
+                cert.basic_constraints = Some((true, Some(path_len.unsigned_abs())));
+            }
             Change::KeyUsage(bits) => cert.key_usage = *bits,
             Change::Purposes(purposes) => cert.eku.clone_from(purposes),
             Change::SubjectKeyId(id) => cert.subject_key_identifier = id.identifier(),
@@ -512,6 +525,12 @@ fn make<'a>(
         signature_holds,
         self_issued,
         constraints_hold,
+    }
+}
+
+impl Change {
+    fn is_self_issued(&self) -> bool {
+        matches!(self, Self::SelfIssued)
     }
 }
 
@@ -611,7 +630,7 @@ fn story(what: &str, question: &Question, expected: Option<bool>) -> TestCaseErr
 fn peers_agree_or_a_class_says_why_not() {
     let figures: RefCell<BTreeMap<String, u32>> = RefCell::default();
     let count = |what: String| *figures.borrow_mut().entry(what).or_default() += 1;
-    let outcome = runner(800).run(&plan(), |plan| {
+    let outcome = runner(1500).run(&plan(), |plan| {
         let Pki { question, expected } = build(&plan);
         let ours = Ours::default().judge(&question);
         count(format!("accepted {}, expected {expected:?}", ours.accepted));
