@@ -599,7 +599,7 @@ fn runner(default_cases: u32) -> TestRunner {
         cases,
         failure_persistence: None,
         // A failure is told within seconds, if not in its smallest form.
-        max_shrink_iters: 256,
+        max_shrink_iters: 64,
         ..Config::default()
     };
     TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
