@@ -5,6 +5,7 @@ pub mod conform;
 pub mod demo;
 pub mod fixtures;
 pub mod goldens;
+pub mod oracle;
 pub mod resources;
 pub mod testbed;
 pub mod verify;
