@@ -1,6 +1,7 @@
 //! The extensions of RFC 5280 4.2.1 that are processed, decoded strictly.
 
 use super::der::{self, Element, NotDer, Reader, tag};
+use super::distribution::DistributionPoints;
 use super::oid::{extension, other_name, purpose};
 use super::{Name, ParseError, Span};
 
@@ -131,6 +132,8 @@ pub struct Extensions {
     pub subject_key_id: Option<Span>,
     /// RFC 5280 4.2.1.1, the key identifier.
     pub authority_key_id: Option<Span>,
+    /// RFC 5280 4.2.1.13
+    pub crl_distribution_points: Option<DistributionPoints>,
     /// RFC 5280 4.2.1.11: `requireExplicitPolicy` is present.
     pub requires_explicit_policy: bool,
     /// RFC 5280 4.2: the first critical extension that is not processed, dotted.
@@ -246,6 +249,11 @@ impl Extensions {
                 fields.optional(tag::context_constructed(1))?;
                 fields.optional(tag::context(2))?;
                 fields.end()?;
+            }
+            // Counts only where CRLs are checked, and so do its faults.
+            extension::CRL_DISTRIBUTION_POINTS => {
+                self.crl_distribution_points = Some(DistributionPoints::read(value, critical));
+                return Ok(true);
             }
             // With any-policy as the initial set (RFC 5280 6.1.1 c), policies restrict nothing
             // until a certificate requires an explicit one.
