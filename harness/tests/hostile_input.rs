@@ -6,12 +6,12 @@ mod support;
 use mtls_gate::goldens;
 use mtls_gate_core::client_cert::ClientCert;
 use mtls_gate_core::forwarded::ForwardedChain;
-use mtls_gate_core::forwarded::pem::{self, Around, Bounds};
+use mtls_gate_core::forwarded::pem::{self, Around, Bounds, Label};
 use mtls_gate_rustcrypto::ALGORITHMS;
 use support::pipeline;
 
 const BOUNDS: Bounds = Bounds {
-    certificates: 100,
+    blocks: 100,
     der_bytes: 1 << 20,
 };
 
@@ -47,8 +47,13 @@ fn a_changed_certificate_is_never_verified() {
                 Some(time),
             )
         };
-        let chain =
-            pem::certificates(golden.chain_pem.as_bytes(), Around::Nothing, BOUNDS).unwrap();
+        let chain = pem::blocks(
+            golden.chain_pem.as_bytes(),
+            Label::Certificate,
+            Around::Nothing,
+            BOUNDS,
+        )
+        .unwrap();
         assert!(judge(chain.clone()).is_verified(), "{}", golden.name);
         for which in 0..chain.len().min(2) {
             // An anchor that is presented too is not needed for the path.

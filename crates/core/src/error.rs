@@ -169,7 +169,9 @@ impl From<&Refusal> for ClientCertError {
                 | PathFault::InvalidSignature
                 | PathFault::NameConstraintViolated { .. }
                 | PathFault::NameConstraintUnsupported { .. }
-                | PathFault::ExplicitPolicyRequired => Self::ValidationFailed,
+                | PathFault::ExplicitPolicyRequired
+                | PathFault::Revoked { .. }
+                | PathFault::RevocationUnknown { .. } => Self::ValidationFailed,
             },
         }
     }

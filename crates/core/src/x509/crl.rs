@@ -178,8 +178,7 @@ impl Crl {
         if issuer.is_empty() {
             return Err(CrlParseError::Structure { field: "issuer" });
         }
-        let this_update =
-            UnixSeconds::read(&outer.this_update).map_err(structure("thisUpdate"))?;
+        let this_update = UnixSeconds::read(&outer.this_update).map_err(structure("thisUpdate"))?;
         let next_update = match &outer.next_update {
             Some(element) => Some(UnixSeconds::read(element).map_err(structure("nextUpdate"))?),
             None => None,
@@ -529,10 +528,7 @@ fn reason(value: &Element<'_>) -> Result<EntryStatus, NotDer> {
 }
 
 impl CrlExtensions {
-    fn read(
-        explicit: &Element<'_>,
-        defect: &mut Option<CrlDefect>,
-    ) -> Result<Self, CrlParseError> {
+    fn read(explicit: &Element<'_>, defect: &mut Option<CrlDefect>) -> Result<Self, CrlParseError> {
         let structure = |_: NotDer| CrlParseError::Structure {
             field: "crlExtensions",
         };

@@ -15,9 +15,11 @@ mod spki;
 mod time;
 
 pub use certificate::Certificate;
+pub(crate) use crl::EntryStatus;
 pub use crl::{Crl, CrlDefect, RevocationReason};
 pub use distribution::{
-    DistributionPoint, DistributionPoints, IssuingDistributionPoint, NameKey, PointName, Reasons, Scope,
+    DistributionPoint, DistributionPoints, IssuingDistributionPoint, NameKey, PointName, Reasons,
+    Scope,
 };
 pub use error::{CrlParseError, ParseError};
 pub use extensions::{

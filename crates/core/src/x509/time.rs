@@ -83,7 +83,12 @@ mod tests {
             read(utc, "491231235959Z").map(|time| time.to_string()),
             Ok("2049-12-31T23:59:59+00:00".to_owned())
         );
-        for text in ["220230000000Z", "221301000000Z", "220101240000Z", "220101000060Z"] {
+        for text in [
+            "220230000000Z",
+            "221301000000Z",
+            "220101240000Z",
+            "220101000060Z",
+        ] {
             assert_eq!(read(utc, text), Err(NotDer), "{text}");
         }
         assert_eq!(read(utc, "2207011805Z"), Err(NotDer));
