@@ -16,7 +16,7 @@ use mtls_gate_core::path::{Policy, Profile};
 use mtls_gate_core::revocation::{Revocation, RevocationMode};
 use mtls_gate_core::trust::TrustStore;
 use mtls_gate_core::variables::{Variable, Variables};
-use mtls_gate_core::x509::{Certificate, Crl, CrlParseError, KeyPurpose, Name, UnixSeconds};
+use mtls_gate_core::x509::{Certificate, Crl, KeyPurpose, Name, UnixSeconds};
 use serde_json::{Value, json};
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -139,16 +139,6 @@ pub enum VerifyError {
         /// What is wrong.
         fault: mtls_gate_core::x509::ParseError,
     },
-    /// A CRL cannot be parsed.
-    #[error("{}: CRL {index}: {fault}", path.display())]
-    Crl {
-        /// The file.
-        path: PathBuf,
-        /// Which CRL, from 0.
-        index: usize,
-        /// What is wrong.
-        fault: CrlParseError,
-    },
     /// The result could not be printed.
     #[error("printing: {0}")]
     Print(#[from] io::Error),
@@ -165,8 +155,8 @@ fn parse_time(text: &str) -> Result<UnixSeconds, String> {
 /// # Errors
 /// The input cannot be read.
 pub fn run(options: &VerifyOptions, out: &mut impl Write) -> Result<bool, VerifyError> {
-    let (trust, warnings) = trust_store(options)?;
-    let trust = trust.with_revocation(revocation(options)?);
+    let (trust, mut warnings) = trust_store(options)?;
+    let trust = trust.with_revocation(revocation(options, &mut warnings)?);
     let chain = certificates_der(&options.chain)?;
     let policy = Policy {
         profile: match options.profile {
@@ -257,27 +247,28 @@ fn pem_file(path: &Path, label: Label) -> Result<Vec<Vec<u8>>, VerifyError> {
     })
 }
 
-fn revocation(options: &VerifyOptions) -> Result<Revocation, VerifyError> {
+/// A CRL that cannot be read is as good as none: what it would have covered is unknown.
+fn revocation(
+    options: &VerifyOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Revocation, VerifyError> {
     let mode = match options.revocation {
         None | Some(RevocationName::Off) => RevocationMode::Off,
         Some(RevocationName::BestEffort) => RevocationMode::BestEffort,
         Some(RevocationName::Required) => RevocationMode::Required,
     };
-    let Some(path) = &options.crls else {
-        return Ok(Revocation::new(mode, Vec::new()));
-    };
-    let parse = |(index, der)| {
-        Crl::parse(der).map_err(|fault| VerifyError::Crl {
-            path: path.clone(),
-            index,
-            fault,
-        })
-    };
-    let crls = pem_file(path, Label::Crl)?
-        .into_iter()
-        .enumerate()
-        .map(parse)
-        .collect::<Result<_, _>>()?;
+    let mut crls = Vec::new();
+    if let Some(path) = &options.crls {
+        for (index, der) in pem_file(path, Label::Crl)?.into_iter().enumerate() {
+            match Crl::parse(der) {
+                Ok(crl) => crls.push(crl),
+                Err(fault) => warnings.push(format!(
+                    "{}: CRL {index} is left out: {fault}",
+                    path.display()
+                )),
+            }
+        }
+    }
     Ok(Revocation::new(mode, crls))
 }
 

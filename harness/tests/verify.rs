@@ -58,7 +58,9 @@ fn goldens_give_the_same_variables() {
         }
         let trust_config = write(&folder, "trust.json", &document["trustConfig"].to_string());
         let chain = write(&folder, "chain.pem", &golden.chain_pem);
-        let output = verify(&[
+        let crls = write(&folder, "crls.pem", &golden.crls_pem);
+        let profile = golden.case.profile.to_ascii_lowercase();
+        let mut arguments = vec![
             "--trust-config",
             &trust_config,
             "--chain",
@@ -66,9 +68,15 @@ fn goldens_give_the_same_variables() {
             "--time",
             &golden.case.time,
             "--profile",
-            &golden.case.profile.to_ascii_lowercase(),
+            &profile,
             "--json",
-        ]);
+        ];
+        let mode = golden.case.revocation.as_ref();
+        let mode = mode.map(|mode| mode.to_ascii_lowercase().replace('_', "-"));
+        if let Some(mode) = &mode {
+            arguments.extend(["--revocation", mode, "--crls", &crls]);
+        }
+        let output = verify(&arguments);
         let verdict: Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{}: {error}: {}", golden.name, stderr(&output)));
         for variable in Variable::ALL {

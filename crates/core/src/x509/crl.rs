@@ -615,3 +615,226 @@ fn each_extension<'a>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrap(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let content = parts.concat();
+        let mut der = vec![tag];
+        match u8::try_from(content.len()).unwrap() {
+            short @ 0..=0x7f => der.push(short),
+            long => der.extend([0x81, long]),
+        }
+        der.extend(content);
+        der
+    }
+
+    fn extension(oid: &[u8], critical: bool, value: &[u8]) -> Vec<u8> {
+        let critical: &[u8] = if critical { &[1, 1, 0xff] } else { &[] };
+        let (oid, value) = (wrap(tag::OID, &[oid]), wrap(tag::OCTET_STRING, &[value]));
+        wrap(tag::SEQUENCE, &[&oid, critical, &value])
+    }
+
+    const VERSION_2: &[u8] = &[2, 1, 1];
+    const ALGORITHM: &[u8] = &[0x30, 3, 6, 1, 0x2a];
+    const DATE: &[u8] = b"\x17\x0d220701180509Z";
+    const ISSUER: &[u8] = &[0x30, 12, 0x31, 10, 0x30, 8, 6, 3, 0x55, 4, 3, 0x0c, 1, b'A'];
+
+    fn list(fields: &[&[u8]]) -> Vec<u8> {
+        let tbs = wrap(tag::SEQUENCE, fields);
+        wrap(tag::SEQUENCE, &[&tbs, ALGORITHM, &[3, 2, 0, 1]])
+    }
+
+    fn extensions(list: &[Vec<u8>]) -> Vec<u8> {
+        let list = wrap(tag::SEQUENCE, &[&list.concat()]);
+        wrap(tag::context_constructed(0), &[&list])
+    }
+
+    fn numbered(more: &[Vec<u8>]) -> Vec<u8> {
+        let mut list = vec![extension(crl_extension::CRL_NUMBER, false, &[2, 1, 5])];
+        list.extend_from_slice(more);
+        extensions(&list)
+    }
+
+    fn entry(serial: &[u8], more: &[Vec<u8>]) -> Vec<u8> {
+        let serial = wrap(tag::INTEGER, &[serial]);
+        let more = match more {
+            [] => Vec::new(),
+            list => wrap(tag::SEQUENCE, &[&list.concat()]),
+        };
+        wrap(tag::SEQUENCE, &[&serial, DATE, &more])
+    }
+
+    fn entries(entries: &[Vec<u8>]) -> Result<Crl, CrlParseError> {
+        let revoked = wrap(tag::SEQUENCE, &[&entries.concat()]);
+        Crl::parse(list(&[
+            VERSION_2,
+            ALGORITHM,
+            ISSUER,
+            DATE,
+            DATE,
+            &revoked,
+            &numbered(&[]),
+        ]))
+    }
+
+    fn with(more: &[Vec<u8>]) -> Result<Crl, CrlParseError> {
+        Crl::parse(list(&[
+            VERSION_2,
+            ALGORITHM,
+            ISSUER,
+            DATE,
+            DATE,
+            &numbered(more),
+        ]))
+    }
+
+    fn structure(field: &'static str) -> CrlParseError {
+        CrlParseError::Structure { field }
+    }
+
+    #[test]
+    fn fields_are_read() {
+        let crl = with(&[]).unwrap();
+        assert_eq!(crl.this_update(), UnixSeconds(1_656_698_709));
+        assert_eq!(crl.next_update(), Some(UnixSeconds(1_656_698_709)));
+        assert_eq!((crl.len(), crl.defect(), crl.is_delta()), (0, None, false));
+        // Version 1 has neither number nor extensions, and no version.
+        let first = Crl::parse(list(&[ALGORITHM, ISSUER, DATE])).unwrap();
+        assert_eq!(first.next_update(), None);
+        assert_eq!(first.defect(), Some(&CrlDefect::NumberMissing));
+    }
+
+    #[test]
+    fn structure_is_strict() {
+        let good = list(&[VERSION_2, ALGORITHM, ISSUER, DATE, DATE, &numbered(&[])]);
+        for length in 0..good.len() {
+            assert!(Crl::parse(good[..length].to_vec()).is_err(), "{length}");
+        }
+        let behind = [&good[..], &[0]].concat();
+        assert_eq!(Crl::parse(behind), Err(CrlParseError::NotDer));
+        let parse = |fields: &[&[u8]]| Crl::parse(list(fields));
+        for (fields, field) in [
+            (&[&[2, 1, 0], ALGORITHM, ISSUER, DATE][..], "version"),
+            (&[&[2, 1, 2], ALGORITHM, ISSUER, DATE], "version"),
+            (&[ALGORITHM, ISSUER, DATE, &numbered(&[])], "version"),
+            (&[VERSION_2, ALGORITHM, &[0x30, 0], DATE], "issuer"),
+            (&[VERSION_2, ALGORITHM, ISSUER, &[5, 0]], "thisUpdate"),
+            (
+                &[VERSION_2, ALGORITHM, ISSUER, DATE, &[5, 0]],
+                "tbsCertList",
+            ),
+            (
+                &[VERSION_2, ALGORITHM, ISSUER, DATE, &[0xa0, 2, 0x30, 0]],
+                "extensions",
+            ),
+        ] {
+            assert_eq!(parse(fields), Err(structure(field)), "{fields:02x?}");
+        }
+        let other: &[u8] = &[0x30, 3, 6, 1, 0x2b];
+        assert_eq!(
+            parse(&[VERSION_2, other, ISSUER, DATE]),
+            Err(CrlParseError::SignatureAlgorithmMismatch)
+        );
+    }
+
+    #[test]
+    fn entries_are_found_by_serial() {
+        let code = |code| extension(crl_extension::REASON_CODE, false, &[0x0a, 1, code]);
+        let crl = entries(&[
+            entry(&[9], &[]),
+            entry(&[0xff], &[code(1)]),
+            entry(&[1], &[code(6)]),
+            entry(&[0, 0x80], &[]),
+        ])
+        .unwrap();
+        let name = crl.issuer().canonical();
+        let found = |serial: &[u8]| crl.entry(name, serial);
+        use RevocationReason::{CertificateHold, KeyCompromise, Unspecified};
+        assert_eq!(found(&[9]), Some(EntryStatus::Revoked(Unspecified)));
+        assert_eq!(found(&[0xff]), Some(EntryStatus::Revoked(KeyCompromise)));
+        assert_eq!(found(&[1]), Some(EntryStatus::Revoked(CertificateHold)));
+        assert_eq!(found(&[0, 0x80]), Some(EntryStatus::Revoked(Unspecified)));
+        assert_eq!(found(&[0x80]), None);
+        assert_eq!(found(&[8]), None);
+        assert_eq!(crl.entry(b"another issuer", &[9]), None);
+    }
+
+    #[test]
+    fn entries_are_strict() {
+        let refused = |entry: Vec<u8>| entries(&[entry]).unwrap_err();
+        let malformed = |oid: &str| CrlParseError::MalformedExtension {
+            oid: oid.to_owned(),
+        };
+        assert_eq!(
+            refused(entry(&[0, 1], &[])),
+            structure("revokedCertificates")
+        );
+        assert_eq!(refused(entry(&[], &[])), structure("revokedCertificates"));
+        let code = |value: &[u8]| extension(crl_extension::REASON_CODE, false, value);
+        for value in [
+            &[0x0a, 1, 7][..],
+            &[0x0a, 1, 11],
+            &[2, 1, 1],
+            &[0x0a, 2, 0, 1],
+        ] {
+            assert_eq!(refused(entry(&[1], &[code(value)])), malformed("2.5.29.21"));
+        }
+        let twice = [code(&[0x0a, 1, 1]), code(&[0x0a, 1, 1])];
+        assert!(matches!(
+            refused(entry(&[1], &twice)),
+            CrlParseError::DuplicateExtension { .. }
+        ));
+        // Names without a directory name name no issuer.
+        let uri = extension(
+            crl_extension::CERTIFICATE_ISSUER,
+            true,
+            &[0x30, 3, 0x86, 1, b'x'],
+        );
+        assert_eq!(refused(entry(&[1], &[uri])), malformed("2.5.29.29"));
+    }
+
+    #[test]
+    fn numbers_are_bounded_and_ordered() {
+        let number = |content: &[u8]| {
+            let der = wrap(tag::INTEGER, &[content]);
+            let value = wrap(tag::OCTET_STRING, &[&der]);
+            CrlNumber::read(&Reader::new(&value).any().unwrap())
+        };
+        assert!(number(&[2]).unwrap() < number(&[0, 0x80]).unwrap());
+        assert!(number(&[0, 0xff]).unwrap() < number(&[1, 0]).unwrap());
+        assert_eq!(number(&[0x80]), Err(NotDer));
+        assert_eq!(number(&[0, 1]), Err(NotDer));
+        assert!(number(&[1; 20]).is_ok());
+        assert_eq!(number(&[1; 21]), Err(NotDer));
+    }
+
+    #[test]
+    fn issuing_distribution_points_are_strict() {
+        let point = |value: &[u8]| {
+            with(&[extension(
+                crl_extension::ISSUING_DISTRIBUTION_POINT,
+                true,
+                value,
+            )])
+        };
+        for bad in [
+            &[0x30, 0][..],
+            // User and CA certificates only.
+            &[0x30, 6, 0x81, 1, 0xff, 0x82, 1, 0xff],
+            // Not in order, twice, not DER's TRUE, no name.
+            &[0x30, 6, 0x84, 1, 0xff, 0x81, 1, 0xff],
+            &[0x30, 6, 0x81, 1, 0xff, 0x81, 1, 0xff],
+            &[0x30, 3, 0x81, 1, 0x01],
+            &[0x30, 4, 0xa0, 2, 0xa0, 0],
+        ] {
+            assert!(point(bad).is_err(), "{bad:02x?}");
+        }
+        let crl = point(&[0x30, 6, 0x82, 1, 0xff, 0x84, 1, 0xff]).unwrap();
+        let point = crl.issuing_distribution_point().unwrap();
+        assert_eq!(point.scope, crate::x509::Scope::CaCertificates);
+        assert!(point.indirect);
+    }
+}
