@@ -311,3 +311,40 @@ fn unusable_input_exits_2_in_one_line() {
     }
     assert!(Path::new(&chain).exists());
 }
+
+#[test]
+fn a_crl_that_cannot_be_read_is_left_out_with_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = golden("revocation_not_listed");
+    // The first CRL cut short in its outer length.
+    let broken = golden.crls_pem.replacen("MIHQ", "MIHA", 1);
+    assert_ne!(broken, golden.crls_pem);
+    let broken = write(&folder, "crls.pem", &broken);
+    let (anchors, chain, crls) = (
+        case_file(&golden.name, "anchors.pem"),
+        case_file(&golden.name, "chain.pem"),
+        case_file(&golden.name, "crls.pem"),
+    );
+    let run = |crls: &str, mode: &str| {
+        verify(&[
+            "--anchors",
+            &anchors,
+            "--chain",
+            &chain,
+            "--crls",
+            crls,
+            "--revocation",
+            mode,
+        ])
+    };
+    assert_eq!(run(&crls, "required").status.code(), Some(0));
+    let without = run(&broken, "required");
+    assert_eq!(without.status.code(), Some(1), "{}", stderr(&without));
+    let text = stdout(&without);
+    assert!(text.starts_with("warning: "), "{text}");
+    assert!(text.contains("CRL 0 is left out: not "), "{text}");
+    assert!(text.contains("no CRL covers it"), "{text}");
+    assert_eq!(run(&broken, "best-effort").status.code(), Some(0));
+    let text = stdout(&run(&broken, "off"));
+    assert!(text.contains("\nverified\n"), "{text}");
+}
