@@ -29,6 +29,8 @@ pub struct Golden {
     anchors_pem: String,
     intermediates_pem: String,
     allowlist_pem: String,
+    /// `crls.pem`
+    pub crls_pem: String,
 }
 
 /// `case.toml`
@@ -48,6 +50,8 @@ pub struct CaseFile {
     /// What a TLS server must offer beyond the usual.
     #[serde(default)]
     pub tls_signature_algorithms: Vec<String>,
+    /// `revocation.mode`; absent is `OFF`.
+    pub revocation: Option<String>,
     /// Limits that are not at their defaults.
     #[serde(default)]
     pub limits: BTreeMap<String, u64>,
@@ -128,6 +132,7 @@ impl Golden {
             anchors_pem: optional("anchors.pem")?,
             intermediates_pem: optional("intermediates.pem")?,
             allowlist_pem: optional("allowlist.pem")?,
+            crls_pem: optional("crls.pem")?,
         })
     }
 
@@ -161,6 +166,16 @@ impl Golden {
             "profile": self.case.profile,
             "limits": self.case.limits,
         });
+        if let Some(mode) = &self.case.revocation
+            && let Some(document) = document.as_object_mut()
+        {
+            let crls: Vec<Value> = labelled(&self.crls_pem, "X509 CRL")
+                .into_iter()
+                .map(|block| json!({ "pemCrl": block }))
+                .collect();
+            let revocation = json!({ "mode": mode, "crls": crls });
+            document.insert("revocation".to_owned(), revocation);
+        }
         let pems = [
             &self.anchors_pem,
             &self.intermediates_pem,
@@ -220,6 +235,21 @@ fn words_of(rule: &str) -> Option<&'static str> {
     Some(match rule {
         "aki_ski_mismatch" => "subject key identifier differs",
         "bad_signature" => "signature does not verify",
+        "crl_critical" => "CRL: critical extension",
+        "crl_expired" => "CRL expired at 2021",
+        "crl_indirect" => "certificateIssuer in a CRL that is not indirect",
+        "crl_missing" => "no CRL covers it",
+        "crl_not_yet_issued" => "CRL not issued before 2055",
+        "crl_next_update" => "CRL has no nextUpdate",
+        "crl_number" => "CRL: cRLNumber is",
+        "crl_points" => "cRLDistributionPoints is malformed",
+        "crl_reasons" => "CRLs cover it for some reasons only",
+        "crl_removal" => "removeFromCRL in a CRL that is not a delta CRL",
+        "crl_sign" => "keyUsage of the CRL's issuer lacks cRLSign",
+        "crl_signature" => "CRL's signature does not verify",
+        "crl_signature_algorithm" => "CRL's signature algorithm",
+        "crl_signer" => "no certificate of the CRL's issuer leads",
+        "crl_signer_not_good" => "certificate of the CRL's issuer is revoked",
         "depth" => "path longer than 10 certificates",
         "duplicate_extension" => "occurs twice",
         "elliptic_curve" => "elliptic curve is not permitted",
@@ -248,6 +278,9 @@ fn words_of(rule: &str) -> Option<&'static str> {
         "policy_any_mapped" => "policyMappings maps anyPolicy",
         "presented_count" => "more than 10 certificates presented",
         "rsa_key_size" => "RSA key size is not permitted",
+        "revoked" => "end entity: revoked, reason",
+        "revoked_hold" => "revoked, reason certificateHold",
+        "revoked_issuer" => "issuer at position 1: revoked, reason cACompromise",
         "search_budget" => "search stopped after",
         "self_signed" => "self-signed and not on the allowlist",
         "signature_algorithm_mismatch" => "signatureAlgorithm differs",
@@ -270,8 +303,12 @@ pub fn not_provided() -> String {
 }
 
 fn blocks(pem: &str) -> Vec<&str> {
-    const END: &str = "-----END CERTIFICATE-----\n";
-    pem.split_inclusive(END)
-        .filter(|block| block.ends_with(END))
+    labelled(pem, "CERTIFICATE")
+}
+
+fn labelled<'a>(pem: &'a str, label: &str) -> Vec<&'a str> {
+    let end = format!("-----END {label}-----\n");
+    pem.split_inclusive(end.as_str())
+        .filter(|block| block.ends_with(&end))
         .collect()
 }

@@ -10,12 +10,13 @@ use mtls_gate_core::client_cert::ClientCert;
 use mtls_gate_core::config::{self, ConfigError};
 use mtls_gate_core::error::Refusal;
 use mtls_gate_core::forwarded::ForwardedChain;
-use mtls_gate_core::forwarded::pem::{self, Around, Bounds};
+use mtls_gate_core::forwarded::pem::{self, Around, Bounds, Label};
 use mtls_gate_core::limits::RequestLimits;
 use mtls_gate_core::path::{Policy, Profile};
+use mtls_gate_core::revocation::{Revocation, RevocationMode};
 use mtls_gate_core::trust::TrustStore;
 use mtls_gate_core::variables::{Variable, Variables};
-use mtls_gate_core::x509::{Certificate, KeyPurpose, Name, UnixSeconds};
+use mtls_gate_core::x509::{Certificate, Crl, KeyPurpose, Name, UnixSeconds};
 use serde_json::{Value, json};
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -25,7 +26,7 @@ use crate::resources::{self, ResourceError};
 
 /// Bounds on files; what a request may hold is bounded by the same limits as in the filter.
 const FILE_BOUNDS: Bounds = Bounds {
-    certificates: 1000,
+    blocks: 1000,
     der_bytes: 16 * 1024 * 1024,
 };
 
@@ -59,6 +60,12 @@ pub struct VerifyOptions {
     /// Refuse certificates that break rules of RFC 5280 for those who make them, anchors too
     #[arg(long)]
     strict: bool,
+    /// CRLs to look at, as PEM
+    #[arg(long, value_name = "FILE", requires = "revocation")]
+    crls: Option<PathBuf>,
+    /// What must be known of the path's certificates, the trust anchor apart [default: off]
+    #[arg(long, value_enum)]
+    revocation: Option<RevocationName>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -71,6 +78,17 @@ pub enum ProfileName {
     Google,
     /// RFC 5280 section 6.1
     Rfc5280,
+}
+
+/// `--revocation`
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum RevocationName {
+    /// CRLs are not looked at
+    Off,
+    /// A usable CRL must not list them; none is enough
+    BestEffort,
+    /// Usable CRLs must cover them
+    Required,
 }
 
 /// `--eku`
@@ -140,8 +158,9 @@ fn parse_time(text: &str) -> Result<UnixSeconds, String> {
 /// # Errors
 /// The input cannot be read.
 pub fn run(options: &VerifyOptions, out: &mut impl Write) -> Result<bool, VerifyError> {
-    let (trust, warnings) = trust_store(options)?;
-    let chain = pem_file(&options.chain)?;
+    let (trust, mut warnings) = trust_store(options)?;
+    let trust = trust.with_revocation(revocation(options, &mut warnings)?);
+    let chain = certificates_der(&options.chain)?;
     let profile = match options.profile {
         ProfileName::Google => Profile::Google,
         ProfileName::Rfc5280 => Profile::Rfc5280,
@@ -207,24 +226,57 @@ fn certificate_file(path: &Path) -> Result<Vec<Certificate>, VerifyError> {
             fault,
         })
     };
-    pem_file(path)?.into_iter().enumerate().map(parse).collect()
+    certificates_der(path)?
+        .into_iter()
+        .enumerate()
+        .map(parse)
+        .collect()
 }
 
-fn pem_file(path: &Path) -> Result<Vec<Vec<u8>>, VerifyError> {
-    let text = resources::read_text(path)?;
-    let certificates = pem::certificates(text.as_bytes(), Around::AnyText, FILE_BOUNDS).map_err(
-        |(index, fault)| VerifyError::Pem {
-            path: path.to_owned(),
-            index,
-            fault,
-        },
-    )?;
+fn certificates_der(path: &Path) -> Result<Vec<Vec<u8>>, VerifyError> {
+    let certificates = pem_file(path, Label::Certificate)?;
     if certificates.is_empty() {
         return Err(VerifyError::NoCertificate {
             path: path.to_owned(),
         });
     }
     Ok(certificates)
+}
+
+fn pem_file(path: &Path, label: Label) -> Result<Vec<Vec<u8>>, VerifyError> {
+    let text = resources::read_text(path)?;
+    pem::blocks(text.as_bytes(), label, Around::AnyText, FILE_BOUNDS).map_err(|(index, fault)| {
+        VerifyError::Pem {
+            path: path.to_owned(),
+            index,
+            fault,
+        }
+    })
+}
+
+/// A CRL that cannot be read is as good as none: what it would have covered is unknown.
+fn revocation(
+    options: &VerifyOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Revocation, VerifyError> {
+    let mode = match options.revocation {
+        None | Some(RevocationName::Off) => RevocationMode::Off,
+        Some(RevocationName::BestEffort) => RevocationMode::BestEffort,
+        Some(RevocationName::Required) => RevocationMode::Required,
+    };
+    let mut crls = Vec::new();
+    if let Some(path) = &options.crls {
+        for (index, der) in pem_file(path, Label::Crl)?.into_iter().enumerate() {
+            match Crl::parse(der) {
+                Ok(crl) => crls.push(crl),
+                Err(fault) => warnings.push(format!(
+                    "{}: CRL {index} is left out: {fault}",
+                    path.display()
+                )),
+            }
+        }
+    }
+    Ok(Revocation::new(mode, crls))
 }
 
 /// What is printed.

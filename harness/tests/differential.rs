@@ -17,7 +17,7 @@ use mtls_gate::fixtures::keys::Key;
 use mtls_gate::fixtures::mint::{self, Cert, General, Identifier, Issued, eku, key_usage};
 use mtls_gate::goldens;
 use mtls_gate::oracle::{Class, OpenSsl, Oracle, Ours, Purpose, Question, Webpki, compare};
-use mtls_gate_core::forwarded::pem::{self, Around, Bounds};
+use mtls_gate_core::forwarded::pem::{self, Around, Bounds, Label};
 use mtls_gate_core::x509::UnixSeconds;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -26,7 +26,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 const PEERS: [&dyn Oracle; 2] = [&Webpki, &OpenSsl];
 
 const PEM_BOUNDS: Bounds = Bounds {
-    certificates: 1000,
+    blocks: 1000,
     der_bytes: 16 * 1024 * 1024,
 };
 
@@ -725,7 +725,8 @@ fn peers_judge_the_goldens_as_we_do_or_a_class_says_why_not() {
     for golden in goldens::all().unwrap() {
         let folder = goldens::testdata().join("chains").join(&golden.name);
         let ders = |file: &str| match fs::read(folder.join(file)) {
-            Ok(text) => pem::certificates(&text, Around::AnyText, PEM_BOUNDS).unwrap_or_default(),
+            Ok(text) => pem::blocks(&text, Label::Certificate, Around::AnyText, PEM_BOUNDS)
+                .unwrap_or_default(),
             Err(_) => Vec::new(),
         };
         // An allowlist is nothing that a peer has, and some cases are about bytes that are no PEM.
@@ -752,7 +753,13 @@ fn peers_judge_the_goldens_as_we_do_or_a_class_says_why_not() {
     for peer in PEERS {
         for difference in compare(questions.iter().cloned(), peer) {
             let (id, name) = (&difference.id, peer.name());
-            assert_ne!(difference.class, Class::Unexplained, "{id}, {name}");
+            assert_ne!(
+                difference.class,
+                Class::Unexplained,
+                "{id}, {name}: {} {}",
+                difference.ours.reason,
+                difference.theirs.reason
+            );
             assert!(!difference.contradicts_us(), "{id}, {name}");
         }
     }

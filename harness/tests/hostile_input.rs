@@ -6,12 +6,14 @@ mod support;
 use mtls_gate::goldens;
 use mtls_gate_core::client_cert::ClientCert;
 use mtls_gate_core::forwarded::ForwardedChain;
-use mtls_gate_core::forwarded::pem::{self, Around, Bounds};
+use mtls_gate_core::forwarded::pem::{self, Around, Bounds, Label};
+use mtls_gate_core::revocation::{Revocation, RevocationMode};
+use mtls_gate_core::x509::Crl;
 use mtls_gate_rustcrypto::ALGORITHMS;
 use support::pipeline;
 
 const BOUNDS: Bounds = Bounds {
-    certificates: 100,
+    blocks: 100,
     der_bytes: 1 << 20,
 };
 
@@ -47,8 +49,13 @@ fn a_changed_certificate_is_never_verified() {
                 Some(time),
             )
         };
-        let chain =
-            pem::certificates(golden.chain_pem.as_bytes(), Around::Nothing, BOUNDS).unwrap();
+        let chain = pem::blocks(
+            golden.chain_pem.as_bytes(),
+            Label::Certificate,
+            Around::Nothing,
+            BOUNDS,
+        )
+        .unwrap();
         assert!(judge(chain.clone()).is_verified(), "{}", golden.name);
         for which in 0..chain.len().min(2) {
             // An anchor that is presented too is not needed for the path.
@@ -73,4 +80,48 @@ fn a_changed_certificate_is_never_verified() {
         }
     }
     assert!(judged > 10_000, "{judged}");
+}
+
+/// Every byte of each CRL: without the CRL as it was signed, nothing is verified that needs it.
+#[test]
+fn a_changed_crl_never_helps() {
+    let goldens = goldens::all().unwrap();
+    let mut judged = 0;
+    for name in ["revocation_not_listed", "revocation_listed"] {
+        let golden = goldens.iter().find(|golden| golden.name == name).unwrap();
+        let pipeline = pipeline(golden);
+        let config = pipeline.config();
+        let time = golden.time().unwrap();
+        let decode = |text: &str, label| {
+            pem::blocks(text.as_bytes(), label, Around::Nothing, BOUNDS).unwrap()
+        };
+        let chain = decode(&golden.chain_pem, Label::Certificate);
+        let crls = decode(&golden.crls_pem, Label::Crl);
+        let verified = |crls: &[Vec<u8>]| {
+            let crls = crls.iter().cloned().filter_map(|der| Crl::parse(der).ok());
+            let revocation = Revocation::new(RevocationMode::Required, crls.collect());
+            let store = config.trust_store.clone().unwrap();
+            ClientCert::judge(
+                ForwardedChain::from_der(chain.clone(), &config.limits),
+                Some(&store.with_revocation(revocation)),
+                &config.policy,
+                &config.limits,
+                ALGORITHMS,
+                Some(time),
+            )
+            .is_verified()
+        };
+        assert_eq!(verified(&crls), name == "revocation_not_listed");
+        for which in 0..crls.len() {
+            for at in 0..crls[which].len() {
+                for change in [0x01, 0xff] {
+                    let mut changed = crls.clone();
+                    changed[which][at] ^= change;
+                    assert!(!verified(&changed), "{name}: CRL {which}, byte {at}");
+                    judged += 1;
+                }
+            }
+        }
+    }
+    assert!(judged > 1_000, "{judged}");
 }

@@ -58,7 +58,9 @@ fn goldens_give_the_same_variables() {
         }
         let trust_config = write(&folder, "trust.json", &document["trustConfig"].to_string());
         let chain = write(&folder, "chain.pem", &golden.chain_pem);
-        let output = verify(&[
+        let crls = write(&folder, "crls.pem", &golden.crls_pem);
+        let profile = golden.case.profile.to_ascii_lowercase();
+        let mut arguments = vec![
             "--trust-config",
             &trust_config,
             "--chain",
@@ -66,9 +68,15 @@ fn goldens_give_the_same_variables() {
             "--time",
             &golden.case.time,
             "--profile",
-            &golden.case.profile.to_ascii_lowercase(),
+            &profile,
             "--json",
-        ]);
+        ];
+        let mode = golden.case.revocation.as_ref();
+        let mode = mode.map(|mode| mode.to_ascii_lowercase().replace('_', "-"));
+        if let Some(mode) = &mode {
+            arguments.extend(["--revocation", mode, "--crls", &crls]);
+        }
+        let output = verify(&arguments);
         let verdict: Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{}: {error}: {}", golden.name, stderr(&output)));
         for variable in Variable::ALL {
@@ -302,4 +310,42 @@ fn unusable_input_exits_2_in_one_line() {
         assert_eq!(verify(&arguments).status.code(), Some(2), "{arguments:?}");
     }
     assert!(Path::new(&chain).exists());
+}
+
+#[test]
+fn a_crl_that_cannot_be_read_is_left_out_with_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = golden("revocation_not_listed");
+    // The first CRL cut short in its outer length.
+    let broken = golden.crls_pem.replacen("MIHQ", "MIHA", 1);
+    assert_ne!(broken, golden.crls_pem);
+    let broken = write(&folder, "crls.pem", &broken);
+    let (anchors, chain, crls) = (
+        case_file(&golden.name, "anchors.pem"),
+        case_file(&golden.name, "chain.pem"),
+        case_file(&golden.name, "crls.pem"),
+    );
+    let run = |crls: &str, mode: &str| {
+        verify(&[
+            "--anchors",
+            &anchors,
+            "--chain",
+            &chain,
+            "--crls",
+            crls,
+            "--revocation",
+            mode,
+        ])
+    };
+    assert_eq!(run(&crls, "required").status.code(), Some(0));
+    let without = run(&broken, "required");
+    assert_eq!(without.status.code(), Some(1), "{}", stderr(&without));
+    let warning = stderr(&without);
+    assert!(warning.starts_with("warning: "), "{warning}");
+    assert!(warning.contains("CRL 0 is left out: not "), "{warning}");
+    let text = stdout(&without);
+    assert!(text.contains("no CRL covers it"), "{text}");
+    assert_eq!(run(&broken, "best-effort").status.code(), Some(0));
+    let text = stdout(&run(&broken, "off"));
+    assert!(text.starts_with("verified\n"), "{text}");
 }

@@ -174,7 +174,9 @@ impl From<&Refusal> for ClientCertError {
                 | PathFault::NotVersion3
                 | PathFault::EmptyIssuer
                 | PathFault::Strict { .. }
-                | PathFault::TooManyIntermediates { .. } => Self::ValidationFailed,
+                | PathFault::TooManyIntermediates { .. }
+                | PathFault::Revoked { .. }
+                | PathFault::RevocationUnknown { .. } => Self::ValidationFailed,
             },
         }
     }

@@ -14,6 +14,7 @@ pub mod headers;
 pub mod limits;
 pub mod path;
 pub mod pipeline;
+pub mod revocation;
 pub mod spiffe;
 pub mod template;
 pub mod trust;

@@ -26,6 +26,12 @@ pub const CUSTOM_HEADERS: usize = 16;
 pub const CUSTOM_HEADER_BYTES: usize = 8 * 1024;
 /// A whole configuration document: 200 + 500 certificates of 5 kB fit.
 pub const CONFIGURATION_BYTES: usize = 8 * 1024 * 1024;
+/// Ours: CRLs in one configuration; as many as there may be CAs in a store.
+pub const CRLS: usize = STORE_CERTIFICATES;
+/// Ours: DER of all CRLs together. In PEM they fit into a document beside 700 certificates.
+pub const CRL_BYTES: usize = 3 * 1024 * 1024;
+/// Ours: revoked certificates in one list; what fits into `CRL_BYTES` with short serial numbers.
+pub const CRL_ENTRIES: usize = 150_000;
 /// The body of a local answer.
 pub const REJECTION_BODY_BYTES: usize = 4 * 1024;
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::revocation::Revocation;
 use crate::x509::{Certificate, Name};
 
 /// What a configuration trusts. Immutable once built.
@@ -14,6 +15,7 @@ pub struct TrustStore {
     configured: BTreeSet<Box<[u8]>>,
     allowlist: BTreeSet<Box<[u8]>>,
     namesakes: usize,
+    revocation: Revocation,
 }
 
 impl TrustStore {
@@ -48,7 +50,21 @@ impl TrustStore {
                 .collect(),
             anchors,
             intermediates,
+            revocation: Revocation::default(),
         }
+    }
+
+    /// The same, with CRLs to look at.
+    #[must_use]
+    pub fn with_revocation(mut self, revocation: Revocation) -> Self {
+        self.revocation = revocation;
+        self
+    }
+
+    /// Which certificates are known to be revoked, and how much must be known.
+    #[must_use]
+    pub fn revocation(&self) -> &Revocation {
+        &self.revocation
     }
 
     /// The trust anchors, in configured order.

@@ -6,11 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use mtls_gate_core::path::{self, Algorithms, Policy, Profile};
+use mtls_gate_core::revocation::{Revocation, RevocationMode};
 use mtls_gate_core::trust::TrustStore;
-use mtls_gate_core::x509::{Certificate, KeyPurpose, ParseError, UnixSeconds};
+use mtls_gate_core::x509::{Certificate, Crl, KeyPurpose, ParseError, UnixSeconds};
 
 /// The core evaluates CRLs (RFC 5280 6.3).
-pub const CRLS: bool = false;
+pub const CRLS: bool = true;
 /// The core takes the policy inputs of RFC 5280 6.1.1 c to f.
 pub const POLICY_INPUTS: bool = true;
 /// The core takes a limit on the path's length from the caller.
@@ -53,7 +54,9 @@ pub struct PolicyInputs {
 }
 
 impl PolicyInputs {
-    fn ask_for_nothing(&self) -> bool {
+    /// They are those of any-policy.
+    #[must_use]
+    pub fn ask_for_nothing(&self) -> bool {
         self.initial_policy_set.is_empty()
             && !self.require_explicit_policy
             && !self.inhibit_policy_mapping
@@ -221,7 +224,7 @@ fn build(inputs: &Inputs, rules: &Rules) -> Result<(), String> {
         .map_err(|fault| format!("end entity: key is not allowed: {fault:?}"))?;
     let (anchors, anchor_fault) = readable(&inputs.anchors, parse);
     let (candidates, candidate_fault) = readable(&inputs.candidates, parse);
-    let store = TrustStore::new(anchors, Vec::new(), &[]);
+    let store = TrustStore::new(anchors, Vec::new(), &[]).with_revocation(revocation(inputs));
     path::build(
         &end_entity,
         &candidates,
@@ -240,6 +243,22 @@ fn build(inputs: &Inputs, rules: &Rules) -> Result<(), String> {
         }
         reason
     })
+}
+
+/// Where a case has CRLs, every certificate but the anchor must be covered by one. A list that cannot
+/// be read covers nothing.
+fn revocation(inputs: &Inputs) -> Revocation {
+    let mode = if inputs.crls.is_empty() {
+        RevocationMode::Off
+    } else {
+        RevocationMode::Required
+    };
+    let crls = inputs
+        .crls
+        .iter()
+        .filter_map(|der| Crl::parse(der.clone()).ok())
+        .collect();
+    Revocation::new(mode, crls)
 }
 
 /// A certificate that cannot be read can be on no path; the others may still make one.

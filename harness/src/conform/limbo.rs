@@ -296,7 +296,7 @@ impl Testcase {
         }
         let judged = judge(&inputs, rules);
         let otherwise = self.decided_otherwise(&inputs, classified);
-        let mut case = Case::judged(SUITE, class, self.id, expected, judged);
+        let mut case = Case::judged(SUITE, class, self.id, expected, judged).asking(inputs);
         if case.outcome == Outcome::UnexpectedSuccess
             && let Some(reason) = otherwise
         {

@@ -4,6 +4,7 @@
 //! one of five [`Outcome`]s. Exceptions are listed with a reason; one that has become needless fails
 //! the run, so that the list stays true.
 
+pub mod against;
 pub mod engine;
 pub mod limbo;
 pub mod malformed;
@@ -42,6 +43,9 @@ pub struct ConformOptions {
     /// Print one line of JSON per case on stdout
     #[arg(long, global = true)]
     json: bool,
+    /// Put the same questions to another validator and show where it and we differ, and why
+    #[arg(long, value_enum, global = true)]
+    against: Option<against::Peer>,
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -146,6 +150,14 @@ pub fn run(
             report
         }
     };
+    if let Some(peer) = options.against {
+        let differences = against::compare(&report, peer);
+        if options.json {
+            differences.write_json(out)?;
+        }
+        differences.write_table(err)?;
+        return Ok(differences.all_explained());
+    }
     if options.json {
         report.write_json(out)?;
     }

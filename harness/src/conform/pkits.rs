@@ -129,7 +129,7 @@ impl Row {
             Some(reason) => Case::skipped(suite, &class, self.id, expected, reason),
             None => {
                 let judged = judge(&inputs, &rfc5280());
-                Case::judged(suite, &class, self.id, expected, judged)
+                Case::judged(suite, &class, self.id, expected, judged).asking(inputs)
             }
         })
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
-use super::engine::Verdict;
+use super::engine::{Inputs, Verdict};
 
 /// What the suite says must come out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub struct Case {
     pub took: Duration,
     /// Whatever else tells about the verdict, for the JSON.
     pub detail: Option<Value>,
+    /// What the core was asked, where others can be asked the same.
+    pub inputs: Option<Box<Inputs>>,
 }
 
 impl Case {
@@ -82,6 +84,7 @@ impl Case {
             outcome,
             took,
             detail: None,
+            inputs: None,
         }
     }
 
@@ -103,7 +106,15 @@ impl Case {
             outcome: Outcome::Skip(reason.to_owned()),
             took: Duration::ZERO,
             detail: None,
+            inputs: None,
         }
+    }
+
+    /// The same, with what was asked.
+    #[must_use]
+    pub fn asking(mut self, inputs: Inputs) -> Self {
+        self.inputs = Some(Box::new(inputs));
+        self
     }
 
     /// Neither as the suite says nor listed.

@@ -7,7 +7,7 @@ use core::fmt;
 
 use mtls_gate_core::error::Refusal;
 use mtls_gate_core::path::PathFault;
-use mtls_gate_core::x509::{Certificate, GeneralName, KeyPurpose};
+use mtls_gate_core::x509::{Certificate, ExtensionKind, GeneralName, KeyPurpose};
 use openssl::x509::X509;
 
 use super::{Oracle, Ours, Purpose, Question, Verdict};
@@ -52,16 +52,22 @@ pub enum Class {
     OursDepth,
     /// We refuse a critical extension that the other processes or overlooks.
     OursCriticalExtension,
-    /// We refuse wherever an explicit policy may be required.
-    OursExplicitPolicy,
+    /// We want version 3 of every certificate but the anchor.
+    OursVersion,
+    /// We want an issuer to have a name.
+    OursEmptyIssuer,
+    /// We use a CRL only if it keeps all rules.
+    OursCrlRules,
     /// We refuse a constrained name that cannot be understood.
     OursUnclearName,
-    /// We are not given revocation lists yet.
-    OursWithoutRevocation,
     /// webpki does not look at keyUsage.
     WebpkiIgnoresKeyUsage,
     /// webpki does not process policies.
     WebpkiIgnoresPolicies,
+    /// webpki refuses critical extensions about policies.
+    WebpkiPolicyExtensions,
+    /// webpki wants a CRL to be signed with the key that signed the certificate.
+    WebpkiCrlSigner,
     /// webpki refuses an end entity that is a CA.
     WebpkiCaAsEndEntity,
     /// webpki stops at six intermediates.
@@ -90,6 +96,8 @@ pub enum Class {
     OpenSslChecksAnchor,
     /// OpenSSL is given no set of policies and refuses where one is required.
     OpenSslExplicitPolicy,
+    /// OpenSSL gives up on policy trees that grow large.
+    OpenSslPolicyTree,
     /// OpenSSL holds key identifiers to bind.
     OpenSslKeyIdentifiers,
     /// OpenSSL finds the path only if nothing else is presented.
@@ -138,20 +146,29 @@ impl Class {
             Self::OursCriticalExtension => {
                 "We refuse a critical extension that we do not process (RFC 5280 6.1.4 o, 6.1.5 f); the other processes it, or passes over it."
             }
-            Self::OursExplicitPolicy => {
-                "Our core does not process policies yet and refuses where an explicit one may be required; OpenSSL counts the certificates that requireExplicitPolicy leaves out."
+            Self::OursVersion => {
+                "We refuse an end entity of version 1 or 2, which says nothing about what its key is for; RFC 5280 6.1.4 k asks that of CAs only."
+            }
+            Self::OursEmptyIssuer => {
+                "We refuse a certificate whose issuer has an empty name (RFC 5280 4.1.2.4); the other compares it as any name."
+            }
+            Self::OursCrlRules => {
+                "A CRL without cRLNumber, with a critical one, or of an issuer without cRLSign tells us nothing (RFC 5280 5.2.3, 6.3.3 f); the other uses it."
             }
             Self::OursUnclearName => {
                 "We refuse a name, or a constraint, of a constrained form if it cannot be understood; the other compares it as it stands."
-            }
-            Self::OursWithoutRevocation => {
-                "Revocation lists do not reach our core yet; the other refuses for what they say."
             }
             Self::WebpkiIgnoresKeyUsage => {
                 "webpki does not look at keyUsage, so a CA without keyCertSign issues (against RFC 5280 6.1.4 n)."
             }
             Self::WebpkiIgnoresPolicies => {
                 "webpki does not process policies, so it accepts where an explicit one is required (against RFC 5280 6.1.5 g)."
+            }
+            Self::WebpkiCrlSigner => {
+                "webpki wants a CRL to be signed with the key that signed the certificate; RFC 5280 6.3.3 f allows another key of the same CA."
+            }
+            Self::WebpkiPolicyExtensions => {
+                "webpki refuses critical policyConstraints, policyMappings and inhibitAnyPolicy, which it does not process."
             }
             Self::WebpkiCaAsEndEntity => {
                 "webpki refuses an end entity with cA TRUE; RFC 5280 6.1 asks nothing of the kind."
@@ -185,6 +202,9 @@ impl Class {
             }
             Self::OpenSslChecksAnchor => {
                 "OpenSSL checks dates, basicConstraints, keyUsage, purposes and critical extensions of the anchor's certificate, which RFC 5280 6.1.1 d leaves out."
+            }
+            Self::OpenSslPolicyTree => {
+                "OpenSSL builds RFC 5280's policy tree and gives up when it grows large; the graph of RFC 9618 does not."
             }
             Self::OpenSslExplicitPolicy => {
                 "OpenSSL refuses where an explicit policy is required: the openssl crate cannot give it the initial set, and it does not take none for any-policy (RFC 5280 6.1.1 c)."
@@ -290,14 +310,13 @@ fn we_refuse(
         _ => return None,
     };
     if has_policy_constraints(path) && error.fault.to_string().contains("policy") {
-        return Some(if openssl {
-            Class::OursExplicitPolicy
-        } else {
-            Class::WebpkiIgnoresPolicies
-        });
+        return (!openssl).then_some(Class::WebpkiIgnoresPolicies);
     }
     match error.fault {
         PathFault::BudgetSpent { .. } => Some(Class::OursBudget),
+        PathFault::NotVersion3 => Some(Class::OursVersion),
+        PathFault::EmptyIssuer => Some(Class::OursEmptyIssuer),
+        PathFault::RevocationUnknown { .. } => Some(Class::OursCrlRules),
         PathFault::DepthExceeded { limit } if path.len() > limit => Some(Class::OursDepth),
         PathFault::UnsupportedKey | PathFault::UnsupportedSignatureAlgorithm { .. } => {
             Some(Class::OursKeys)
@@ -337,15 +356,6 @@ fn they_refuse(question: &Question, path: &[Vec<u8>], against: &dyn Oracle) -> O
     let parsed = parsed.ok()?;
     let narrowed = only(question, path);
     let verdict = against.judge(&narrowed);
-    if !verdict.accepted && !question.crls.is_empty() {
-        let without_lists = Question {
-            crls: Vec::new(),
-            ..narrowed
-        };
-        if against.judge(&without_lists).accepted {
-            return Some(Class::OursWithoutRevocation);
-        }
-    }
     match against.name() {
         "webpki" if verdict.accepted => Some(Class::WebpkiSearch),
         "webpki" => webpki_refuses(question, &parsed, &verdict.reason),
@@ -372,6 +382,10 @@ fn webpki_refuses(question: &Question, path: &[Certificate], reason: &str) -> Op
             if self_issued =>
         {
             Class::WebpkiSelfIssued
+        }
+        "InvalidCrlSignatureForPublicKey" => Class::WebpkiCrlSigner,
+        "UnsupportedCriticalExtension" if path.iter().any(has_critical_policy_extension) => {
+            Class::WebpkiPolicyExtensions
         }
         "CaUsedAsEndEntity" if path.first().is_some_and(is_ca) => Class::WebpkiCaAsEndEntity,
         "MaximumPathDepthExceeded" if intermediates > WEBPKI_INTERMEDIATES => Class::WebpkiDepth,
@@ -401,6 +415,10 @@ fn openssl_refuses(
     path: &[Certificate],
     reason: &str,
 ) -> Option<Class> {
+    // An error of the library, not of the chain.
+    if reason.contains(":check_policy:") && has_policy_constraints(ders) {
+        return Some(Class::OpenSslPolicyTree);
+    }
     // "20 at depth 0: unable to get local issuer certificate"
     let mut words = reason.split([' ', ':']);
     let code: i32 = words.next()?.parse().ok()?;
@@ -461,6 +479,16 @@ fn has_policy_constraints(ders: &[Vec<u8>]) -> bool {
     const OID: &[u8] = &[0x06, 0x03, 0x55, 0x1d, 0x24];
     let holds = |der: &Vec<u8>| der.windows(OID.len()).any(|window| window == OID);
     ders.iter().any(holds)
+}
+
+fn has_critical_policy_extension(certificate: &Certificate) -> bool {
+    let kinds = [
+        ExtensionKind::PolicyConstraints,
+        ExtensionKind::PolicyMappings,
+        ExtensionKind::InhibitAnyPolicy,
+    ];
+    let critical = |kind| certificate.extensions().criticality(kind) == Some(true);
+    kinds.into_iter().any(critical)
 }
 
 fn is_ca(certificate: &Certificate) -> bool {

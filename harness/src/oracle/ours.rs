@@ -5,8 +5,9 @@ use mtls_gate_core::error::{ClientCertError, Refusal};
 use mtls_gate_core::forwarded::ForwardedChain;
 use mtls_gate_core::limits::RequestLimits;
 use mtls_gate_core::path::{Policy, Profile};
+use mtls_gate_core::revocation::{Revocation, RevocationMode};
 use mtls_gate_core::trust::TrustStore;
-use mtls_gate_core::x509::{Certificate, KeyPurpose};
+use mtls_gate_core::x509::{Certificate, Crl, KeyPurpose};
 use mtls_gate_rustcrypto::ALGORITHMS;
 
 use super::{Oracle, Purpose, Question, Verdict};
@@ -37,8 +38,7 @@ impl Default for Ours {
 }
 
 impl Ours {
-    /// The one place where a policy is made from a question. Revocation lists have no place in it
-    /// yet; once they have, `Class::OursWithoutRevocation` goes.
+    /// The one place where a policy is made from a question.
     fn policy(&self, question: &Question) -> Policy {
         let purpose = question.purpose.map(|purpose| match purpose {
             Purpose::Client => KeyPurpose::ClientAuth,
@@ -60,13 +60,25 @@ impl Ours {
             .iter()
             .filter_map(|der| Certificate::parse(der.clone()).ok())
             .collect();
+        let mode = if question.crls.is_empty() {
+            RevocationMode::Off
+        } else {
+            RevocationMode::Required
+        };
+        let crls = question
+            .crls
+            .iter()
+            .filter_map(|der| Crl::parse(der.clone()).ok())
+            .collect();
+        let store =
+            TrustStore::new(anchors, Vec::new(), &[]).with_revocation(Revocation::new(mode, crls));
         let presented = core::iter::once(&question.end_entity)
             .chain(&question.intermediates)
             .cloned()
             .collect();
         ClientCert::judge(
             ForwardedChain::from_der(presented, &LIMITS),
-            Some(&TrustStore::new(anchors, Vec::new(), &[])),
+            Some(&store),
             &self.policy(question),
             &LIMITS,
             ALGORITHMS,

@@ -5,18 +5,19 @@ use super::resources::{
     RejectionAction, ServerTlsPolicy, TrustConfig,
 };
 use super::{Config, ConfigError, HeaderRules, Mode, Object, Rejection, resources};
-use crate::forwarded::pem::{self, Around, Bounds};
+use crate::forwarded::pem::{self, Around, Bounds, Label, PemFault};
 use crate::headers::FoldedName;
 use crate::limits::{
-    ALLOWLISTED_CERTIFICATES, CUSTOM_HEADER_BYTES, CUSTOM_HEADERS, NAME_CONSTRAINTS,
-    PEM_ENTRY_BYTES, REJECTION_BODY_BYTES, RequestLimits, SAME_SUBJECT_AND_KEY, STORE_CERTIFICATES,
-    STORE_INTERMEDIATES,
+    ALLOWLISTED_CERTIFICATES, CRL_BYTES, CRLS, CUSTOM_HEADER_BYTES, CUSTOM_HEADERS,
+    NAME_CONSTRAINTS, PEM_ENTRY_BYTES, REJECTION_BODY_BYTES, RequestLimits, SAME_SUBJECT_AND_KEY,
+    STORE_CERTIFICATES, STORE_INTERMEDIATES,
 };
 use crate::path::Policy;
 use crate::pipeline::FORWARDED_HEADER;
+use crate::revocation::{Revocation, RevocationMode};
 use crate::template::Template;
 use crate::trust::TrustStore;
-use crate::x509::{Certificate, KeyPurpose};
+use crate::x509::{Certificate, Crl, KeyPurpose};
 
 /// Google, custom headers: names that a load balancer does not set.
 const FORBIDDEN_NAMES: [&str; 14] = [
@@ -75,6 +76,7 @@ pub(super) fn config(document: Document) -> Result<Config, ConfigError> {
         (None, _) => None,
         (Some(trust_config), _) => Some(trust_store(trust_config)?),
     };
+    let trust_store = with_revocation(trust_store, &document.revocation)?;
     let (mut request, response) =
         header_rules(&document.custom_request_headers, &document.header_action)?;
     let nothing_to_do = mode == Mode::Off
@@ -228,6 +230,71 @@ pub fn trust_store(trust_config: &TrustConfig) -> Result<TrustStore, ConfigError
     Ok(TrustStore::new(anchors, intermediates, &allowlist))
 }
 
+/// Compiles `revocation` and adds it to what is trusted.
+fn with_revocation(
+    trust_store: Option<TrustStore>,
+    document: &resources::Revocation,
+) -> Result<Option<TrustStore>, ConfigError> {
+    let mode = match document.mode {
+        resources::RevocationMode::Off if document.crls.is_empty() => return Ok(trust_store),
+        resources::RevocationMode::Off => {
+            return Err(error(
+                format_args!("revocation.mode"),
+                "is OFF, so that crls would not be used",
+            ));
+        }
+        resources::RevocationMode::BestEffort => RevocationMode::BestEffort,
+        resources::RevocationMode::Required => RevocationMode::Required,
+    };
+    let Some(trust_store) = trust_store else {
+        return Err(error(
+            format_args!("trustConfig"),
+            "is missing, and revocation needs one",
+        ));
+    };
+    if document.crls.is_empty() {
+        return Err(error(
+            format_args!("revocation.crls"),
+            "is empty, and this mode needs at least one",
+        ));
+    }
+    at_most(
+        format_args!("revocation.crls"),
+        document.crls.len(),
+        CRLS,
+        "CRLs",
+    )?;
+    let mut bytes_left = CRL_BYTES;
+    let mut crls = Vec::with_capacity(document.crls.len());
+    for (index, entry) in document.crls.iter().enumerate() {
+        let crl = crl(&entry.pem_crl, &mut bytes_left)
+            .map_err(|reason| error(format_args!("revocation.crls[{index}].pemCrl"), reason))?;
+        crls.push(crl);
+    }
+    Ok(Some(
+        trust_store.with_revocation(Revocation::new(mode, crls)),
+    ))
+}
+
+fn crl(text: &str, bytes_left: &mut usize) -> Result<Crl, String> {
+    let bounds = Bounds {
+        blocks: 1,
+        der_bytes: *bytes_left,
+    };
+    let blocks = pem::blocks(text.as_bytes(), Label::Crl, Around::Nothing, bounds).map_err(
+        |(index, fault)| match fault {
+            PemFault::TooLarge => format!("more than {CRL_BYTES} bytes of CRLs in all"),
+            fault => format!("not one PEM CRL: block {index}: {fault}"),
+        },
+    )?;
+    let der = blocks
+        .into_iter()
+        .next()
+        .ok_or("not one PEM CRL: no BEGIN X509 CRL")?;
+    *bytes_left = bytes_left.saturating_sub(der.len());
+    Crl::parse(der).map_err(|error| error.to_string())
+}
+
 fn at_most(path: Path<'_>, count: usize, limit: usize, what: &str) -> Result<(), ConfigError> {
     if count > limit {
         Err(error(path, format!("{count} {what}, the limit is {limit}")))
@@ -258,10 +325,10 @@ fn certificate(text: &str) -> Result<Certificate, String> {
         ));
     }
     let bounds = Bounds {
-        certificates: 1,
+        blocks: 1,
         der_bytes: PEM_ENTRY_BYTES,
     };
-    let certificates = pem::certificates(text.as_bytes(), Around::Nothing, bounds)
+    let certificates = pem::blocks(text.as_bytes(), Label::Certificate, Around::Nothing, bounds)
         .map_err(|(index, fault)| format!("not one PEM certificate: block {index}: {fault}"))?;
     let der = certificates
         .into_iter()

@@ -22,6 +22,8 @@ pub struct Document {
     pub header_action: Object<HeaderAction>,
     /// Which rules apply.
     pub profile: Profile,
+    /// Certificates that are no longer valid; Google has no word for it.
+    pub revocation: Object<Revocation>,
     /// Limits on one request.
     pub limits: Object<Limits>,
     /// What becomes of a refused request.
@@ -159,6 +161,37 @@ pub struct HeaderOption {
     /// Whether it takes the place of what was sent. A value with a certificate variable always does.
     #[serde(default)]
     pub replace: bool,
+}
+
+/// `revocation`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Revocation {
+    /// `OFF`, `BEST_EFFORT` or `REQUIRED`.
+    pub mode: RevocationMode,
+    /// The CRLs, in any order.
+    pub crls: Vec<Object<PemCrl>>,
+}
+
+/// `revocation.mode`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RevocationMode {
+    /// CRLs are not looked at.
+    #[default]
+    Off,
+    /// A usable CRL must not list a certificate; none is enough.
+    BestEffort,
+    /// Usable CRLs must cover every certificate, the trust anchor apart.
+    Required,
+}
+
+/// One CRL in PEM.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PemCrl {
+    /// Exactly one block.
+    pub pem_crl: String,
 }
 
 /// `limits`

@@ -5,7 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::pem::{self, Around, Bounds, PemFault};
+use super::pem::{self, Around, Bounds, Label, PemFault};
 use super::{DecodeError, ForwardedChain, within_limits, xfcc};
 use crate::error::Refusal;
 use crate::limits::RequestLimits;
@@ -74,10 +74,10 @@ impl Connection<'_> {
         };
         let bounds = Bounds {
             // Chain= repeats the end entity, whose size counts once.
-            certificates: limits.presented_certificates.saturating_add(1),
+            blocks: limits.presented_certificates.saturating_add(1),
             der_bytes: limits.payload_bytes.saturating_add(end_entity.len()),
         };
-        let others = pem::certificates(&text, Around::Nothing, bounds)
+        let others = pem::blocks(&text, Label::Certificate, Around::Nothing, bounds)
             .map_err(|(index, fault)| refusal(what, index, fault, limits))?;
         within_limits(end_entity, others, limits)
     }
@@ -107,16 +107,18 @@ fn one_certificate(
 ) -> Result<Vec<u8>, Refusal> {
     // Over the payload limit it is refused later, with its fingerprint.
     let bounds = Bounds {
-        certificates: 1,
+        blocks: 1,
         der_bytes: limits.forwarded_header_bytes,
     };
-    let certificates = pem::certificates(text, Around::Nothing, bounds)
+    let certificates = pem::blocks(text, Label::Certificate, Around::Nothing, bounds)
         .map_err(|(index, fault)| DecodeError::Pem { what, index, fault })?;
     certificates.into_iter().next().ok_or_else(|| {
         DecodeError::Pem {
             what,
             index: 0,
-            fault: PemFault::Label,
+            fault: PemFault::Label {
+                wanted: Label::Certificate,
+            },
         }
         .into()
     })

@@ -9,7 +9,26 @@ use thiserror::Error;
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 const DASHES: &[u8] = b"-----";
-const CERTIFICATE: &[u8] = b"CERTIFICATE";
+
+/// What a block holds (RFC 7468 sections 5 and 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// `CERTIFICATE`
+    Certificate,
+    /// `X509 CRL`
+    Crl,
+}
+
+impl Label {
+    /// The label as it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Certificate => "CERTIFICATE",
+            Self::Crl => "X509 CRL",
+        }
+    }
+}
 
 /// RFC 7468 section 3 allows padding to be missed; unused bits must still be zero.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -20,7 +39,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// What may stand around the blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Around {
-    /// White space only, and every block is a certificate: what a proxy or a configuration holds.
+    /// White space only, and every block is of the kind asked for: what a proxy or a configuration holds.
     Nothing,
     /// Any text, and blocks with other labels are passed over: files that people keep.
     AnyText,
@@ -32,17 +51,23 @@ pub enum PemFault {
     /// Text outside the blocks.
     #[error("text outside BEGIN and END")]
     TextAround,
-    /// The BEGIN line is not closed, or the label is not CERTIFICATE.
-    #[error("not labelled CERTIFICATE")]
-    Label,
+    /// The BEGIN line is not closed, or the label is another one.
+    #[error("not labelled {}", wanted.as_str())]
+    Label {
+        /// What was asked for.
+        wanted: Label,
+    },
     /// No END line with the same label.
-    #[error("no END CERTIFICATE")]
-    NoEnd,
+    #[error("no END {}", wanted.as_str())]
+    NoEnd {
+        /// What was asked for.
+        wanted: Label,
+    },
     /// Not base64 of at least one octet.
     #[error("not base64")]
     Base64,
-    /// More certificates than allowed.
-    #[error("more certificates than allowed")]
+    /// More blocks than allowed.
+    #[error("more blocks than allowed")]
     TooMany,
     /// More DER octets in all than allowed.
     #[error("more octets than allowed")]
@@ -52,18 +77,19 @@ pub enum PemFault {
 /// Bounds on what is decoded; both are checked before base64 is.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Certificates.
-    pub certificates: usize,
+    /// Blocks of the kind asked for.
+    pub blocks: usize,
     /// DER octets in all.
     pub der_bytes: usize,
 }
 
-/// Decodes all certificates of `text`, in order. No certificate at all is an empty list.
+/// Decodes all blocks of `text` with this label, in order. No block at all is an empty list.
 ///
 /// # Errors
 /// The index of the block that is wrong, from 0, and what is wrong with it.
-pub fn certificates(
+pub fn blocks(
     text: &[u8],
+    wanted: Label,
     around: Around,
     bounds: Bounds,
 ) -> Result<Vec<Vec<u8>>, (usize, PemFault)> {
@@ -83,24 +109,25 @@ pub fn certificates(
             return Err(fault(PemFault::TextAround));
         }
         let label_on = block.strip_prefix(BEGIN).unwrap_or_default();
-        let label_length = find(label_on, DASHES).ok_or_else(|| fault(PemFault::Label))?;
+        let label_length =
+            find(label_on, DASHES).ok_or_else(|| fault(PemFault::Label { wanted }))?;
         let (label, after_label) = label_on.split_at(label_length);
         let body_on = after_label.strip_prefix(DASHES).unwrap_or_default();
-        let body_length = find(body_on, END).ok_or_else(|| fault(PemFault::NoEnd))?;
+        let body_length = find(body_on, END).ok_or_else(|| fault(PemFault::NoEnd { wanted }))?;
         let (body, end_line) = body_on.split_at(body_length);
         let after_block = end_line
             .strip_prefix(END)
             .and_then(|line| line.strip_prefix(label))
             .and_then(|line| line.strip_prefix(DASHES))
-            .ok_or_else(|| fault(PemFault::NoEnd))?;
+            .ok_or_else(|| fault(PemFault::NoEnd { wanted }))?;
         rest = after_block;
-        if label != CERTIFICATE {
+        if label != wanted.as_str().as_bytes() {
             if around == Around::Nothing {
-                return Err(fault(PemFault::Label));
+                return Err(fault(PemFault::Label { wanted }));
             }
             continue;
         }
-        if index >= bounds.certificates {
+        if index >= bounds.blocks {
             return Err(fault(PemFault::TooMany));
         }
         bodies.push(body);
@@ -151,12 +178,12 @@ mod tests {
     use super::*;
 
     const BOUNDS: Bounds = Bounds {
-        certificates: 3,
+        blocks: 3,
         der_bytes: 10,
     };
 
     fn strict(text: &str) -> Result<Vec<Vec<u8>>, (usize, PemFault)> {
-        certificates(text.as_bytes(), Around::Nothing, BOUNDS)
+        blocks(text.as_bytes(), Label::Certificate, Around::Nothing, BOUNDS)
     }
 
     fn block(body: &str) -> String {
@@ -182,6 +209,9 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_its_index() {
         let good = block("AQID");
+        let label = PemFault::Label {
+            wanted: Label::Certificate,
+        };
         let cases = [
             (format!("{good} x {good}"), (1, PemFault::TextAround)),
             (format!("{good}x"), (1, PemFault::TextAround)),
@@ -190,12 +220,17 @@ mod tests {
             (block(""), (0, PemFault::Base64)),
             (
                 "-----BEGIN CERTIFICATE-----AQID".to_owned(),
-                (0, PemFault::NoEnd),
+                (
+                    0,
+                    PemFault::NoEnd {
+                        wanted: Label::Certificate,
+                    },
+                ),
             ),
-            ("-----BEGIN CERT".to_owned(), (0, PemFault::Label)),
+            ("-----BEGIN CERT".to_owned(), (0, label)),
             (
                 "-----BEGIN PRIVATE KEY-----AQID-----END PRIVATE KEY-----".to_owned(),
-                (0, PemFault::Label),
+                (0, label),
             ),
             (good.repeat(4), (3, PemFault::TooMany)),
             (block("AQIDBAUGBwgJCgs="), (0, PemFault::TooLarge)),
@@ -216,8 +251,25 @@ mod tests {
             block("AQID")
         );
         assert_eq!(
-            certificates(text.as_bytes(), Around::AnyText, BOUNDS),
+            blocks(text.as_bytes(), Label::Certificate, Around::AnyText, BOUNDS),
             Ok(vec![vec![1, 2, 3]])
+        );
+    }
+
+    #[test]
+    fn only_blocks_of_the_kind_asked_for_are_decoded() {
+        let text = format!(
+            "{}-----BEGIN X509 CRL-----BAUG-----END X509 CRL-----",
+            block("AQID")
+        );
+        assert_eq!(
+            blocks(text.as_bytes(), Label::Crl, Around::AnyText, BOUNDS),
+            Ok(vec![vec![4, 5, 6]])
+        );
+        let fault = blocks(text.as_bytes(), Label::Crl, Around::Nothing, BOUNDS).unwrap_err();
+        assert_eq!(
+            (fault.0, fault.1.to_string()),
+            (0, "not labelled X509 CRL".to_owned())
         );
     }
 }

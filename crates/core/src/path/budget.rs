@@ -17,6 +17,15 @@ const SIGNATURES: u32 = 13;
 /// signatures of the longest honest path.
 const NAME_COMPARISONS: u32 = 25_000;
 
+/// Signatures of CRLs and of the certificates that vouch for their signers. Ours: a complete and a
+/// delta CRL for each of the 9 certificates of the longest path, half as many again for CRLs that
+/// divide the reasons among them and for signers beside the path.
+const CRL_SIGNATURES: u32 = 27;
+
+/// CRLs and potential signers looked at. Ours: CRLs are configured, and 200 of them (the most there
+/// may be) may have one issuer for each of the 9 certificates of the longest path.
+const CRL_LOOKUPS: u32 = 2_000;
+
 /// What is left in this run.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -24,6 +33,8 @@ pub(super) struct Budget {
     signatures: u32,
     signature_limit: u32,
     name_comparisons: u32,
+    crl_signatures: u32,
+    crl_lookups: u32,
 }
 
 impl Budget {
@@ -36,6 +47,8 @@ impl Budget {
             signatures: signature_limit,
             signature_limit,
             name_comparisons: NAME_COMPARISONS,
+            crl_signatures: CRL_SIGNATURES,
+            crl_lookups: CRL_LOOKUPS,
         }
     }
 
@@ -50,6 +63,14 @@ impl Budget {
 
     pub(super) fn verify_signature(&mut self) -> Result<(), PathFault> {
         spend(&mut self.signatures, self.signature_limit, "signatures")
+    }
+
+    pub(super) fn verify_crl_signature(&mut self) -> Result<(), PathFault> {
+        spend(&mut self.crl_signatures, CRL_SIGNATURES, "CRL signatures")
+    }
+
+    pub(super) fn examine_crl(&mut self) -> Result<(), PathFault> {
+        spend(&mut self.crl_lookups, CRL_LOOKUPS, "looks at CRLs")
     }
 
     pub(super) fn compare_name(&mut self) -> Result<(), PathFault> {

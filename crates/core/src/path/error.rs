@@ -4,7 +4,8 @@ use core::fmt;
 
 use thiserror::Error;
 
-use crate::x509::UnixSeconds;
+use crate::revocation::CrlFault;
+use crate::x509::{RevocationReason, UnixSeconds};
 
 /// Why no acceptable path leads from the end entity to a trust anchor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,6 +133,18 @@ pub enum PathFault {
     /// `extKeyUsage` allows a purpose that the profile forbids beside it.
     #[error("extKeyUsage holds codeSigning, timeStamping or OCSPSigning")]
     PurposeForbidden,
+    /// A CRL lists the certificate (6.3.3 i, j).
+    #[error("revoked, reason {reason}")]
+    Revoked {
+        /// The entry's reason.
+        reason: RevocationReason,
+    },
+    /// No usable CRL tells whether the certificate is revoked, and one must.
+    #[error("revocation status unknown: {why}")]
+    RevocationUnknown {
+        /// What was wrong with the CRL that came closest.
+        why: CrlFault,
+    },
     /// Every path found is longer than the limit.
     #[error("path longer than {limit} certificates")]
     DepthExceeded {
@@ -169,7 +182,9 @@ impl PathFault {
             Self::TooManyIntermediates { .. } => 6,
             Self::PurposeMissing | Self::PurposeForbidden => 13,
             Self::SelfSigned | Self::EndEntityIsCa => 14,
-            Self::BudgetSpent { .. } => 15,
+            Self::RevocationUnknown { .. } => 15,
+            Self::Revoked { .. } => 16,
+            Self::BudgetSpent { .. } => 17,
         }
     }
 }

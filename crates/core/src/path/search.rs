@@ -3,12 +3,14 @@
 //! Names, dates, constraints and key purposes cut branches as they are met; signatures are verified
 //! only on paths that have reached an anchor, from the anchor down, and each link at most once.
 
+mod revocation;
+
 use super::budget::Budget;
 use super::error::{PathError, PathFault};
 use super::validate::{self, IssuerRole};
 use super::{Algorithms, MAX_DEPTH, Policy, Profile, ValidatedPath};
 use crate::trust::TrustStore;
-use crate::x509::{Certificate, UnixSeconds, dotted_algorithm};
+use crate::x509::{Certificate, Crl, UnixSeconds, dotted_algorithm};
 
 /// One search; everything it needs and what it has learnt.
 pub(super) struct Search<'a, 'p> {
@@ -25,6 +27,8 @@ pub(super) struct Search<'a, 'p> {
         *const Certificate,
         Result<(), PathFault>,
     )>,
+    /// CRLs already tried: signer, CRL, verdict.
+    crl_signatures: Vec<(*const Certificate, *const Crl, Result<(), PathFault>)>,
     /// The most useful reason so far.
     best: Option<PathError>,
     /// The first certificate that failed by its purpose while purposes were enforced.
@@ -32,6 +36,13 @@ pub(super) struct Search<'a, 'p> {
     /// A branch was cut because it became too long.
     too_deep: Option<PathError>,
     enforce_purpose: bool,
+}
+
+/// What a signature is verified for: each has a budget of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    Path,
+    Crl,
 }
 
 /// A branch ended without a path.
@@ -87,6 +98,7 @@ impl<'a, 'p> Search<'a, 'p> {
             time,
             budget: Budget::new(store.namesakes()),
             links: Vec::new(),
+            crl_signatures: Vec::new(),
             best: None,
             purpose: None,
             too_deep: None,
@@ -235,11 +247,13 @@ impl<'a, 'p> Search<'a, 'p> {
         // From the anchor down, so that nothing below an unproven key costs a signature.
         for (position, pair) in path.windows(2).enumerate().rev() {
             let [subject, issuer] = pair else { continue };
-            if let Err(fault) = self.verify_link(issuer, subject) {
+            if let Err(fault) = self.verify_link(issuer, subject, Work::Path) {
                 return Err(self.dead_or_stop(PathError { position, fault }));
             }
         }
-        Ok(())
+        // 6.1.3 a 3, last: a CRL says something only of a path whose keys are proven.
+        self.check_revocation(path)
+            .map_err(|error| self.dead_or_stop(error))
     }
 
     fn dead_or_stop(&mut self, error: PathError) -> Branch {
@@ -256,29 +270,50 @@ impl<'a, 'p> Search<'a, 'p> {
         &mut self,
         issuer: &'a Certificate,
         subject: &'a Certificate,
+        work: Work,
     ) -> Result<(), PathFault> {
         let link: (*const Certificate, *const Certificate) = (issuer, subject);
         if let Some((.., verdict)) = self.links.iter().find(|(from, to, _)| (*from, *to) == link) {
             return verdict.clone();
         }
-        let algorithm_id = subject.signature_algorithm();
+        let verdict = self.verify_signed(
+            issuer,
+            subject.signature_algorithm(),
+            subject.tbs(),
+            subject.signature(),
+            work,
+        );
+        self.links.push((link.0, link.1, verdict.clone()));
+        verdict
+    }
+
+    /// `issuer`'s key verifies `signature` over `message`.
+    fn verify_signed(
+        &mut self,
+        issuer: &Certificate,
+        algorithm_id: &[u8],
+        message: &[u8],
+        signature: &[u8],
+        work: Work,
+    ) -> Result<(), PathFault> {
         let algorithm = self.algorithms.iter().find(|algorithm| {
             algorithm.signature_alg_id().as_ref() == algorithm_id
                 && algorithm.public_key_alg_id().as_ref() == issuer.key_algorithm()
         });
-        let verdict = match algorithm {
+        match algorithm {
             Some(algorithm) if self.policy.profile.allows_signature(algorithm_id) => {
-                self.budget.verify_signature()?;
+                match work {
+                    Work::Path => self.budget.verify_signature()?,
+                    Work::Crl => self.budget.verify_crl_signature()?,
+                }
                 algorithm
-                    .verify_signature(issuer.key_bits(), subject.tbs(), subject.signature())
+                    .verify_signature(issuer.key_bits(), message, signature)
                     .map_err(|_| PathFault::InvalidSignature)
             }
             _ => Err(PathFault::UnsupportedSignatureAlgorithm {
                 oid: dotted_algorithm(algorithm_id),
             }),
-        };
-        self.links.push((link.0, link.1, verdict.clone()));
-        verdict
+        }
     }
 
     /// Certificates whose subject is `subject`'s issuer, the most promising first. The order

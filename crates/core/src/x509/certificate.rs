@@ -330,7 +330,7 @@ impl<'a> Outer<'a> {
 }
 
 /// RFC 5280 4.1.2.5: `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`, nothing else.
-fn time_form(element: &der::Element<'_>) -> Result<(), NotDer> {
+pub(super) fn time_form(element: &der::Element<'_>) -> Result<(), NotDer> {
     let digits = match element.tag {
         tag::UTC_TIME => 12,
         tag::GENERALIZED_TIME => 14,
@@ -343,7 +343,7 @@ fn time_form(element: &der::Element<'_>) -> Result<(), NotDer> {
 }
 
 /// A BIT STRING of whole octets: where they lie.
-fn octets(element: &der::Element<'_>) -> Result<Span, NotDer> {
+pub(super) fn octets(element: &der::Element<'_>) -> Result<Span, NotDer> {
     match der::bit_string(element.content)? {
         (_, 0) => Ok(Span::new(
             element.content_span.start.saturating_add(1),

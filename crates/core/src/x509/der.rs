@@ -13,6 +13,7 @@ pub(super) mod tag {
     pub(crate) const BIT_STRING: u8 = 0x03;
     pub(crate) const OCTET_STRING: u8 = 0x04;
     pub(crate) const OID: u8 = 0x06;
+    pub(crate) const ENUMERATED: u8 = 0x0a;
     pub(crate) const SEQUENCE_PRIMITIVE: u8 = 0x10;
     pub(crate) const SET_PRIMITIVE: u8 = 0x11;
     pub(crate) const UTF8_STRING: u8 = 0x0c;

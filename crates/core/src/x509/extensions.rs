@@ -1,6 +1,7 @@
 //! The extensions of RFC 5280 4.2.1 that are processed, decoded strictly.
 
 use super::der::{self, Element, NotDer, Reader, tag};
+use super::distribution::DistributionPoints;
 use super::oid::{extension, other_name, purpose};
 use super::{Name, ParseError, Span};
 
@@ -153,6 +154,8 @@ pub enum ExtensionKind {
     PolicyConstraints,
     /// RFC 5280 4.2.1.12
     ExtendedKeyUsage,
+    /// RFC 5280 4.2.1.13
+    CrlDistributionPoints,
     /// RFC 5280 4.2.1.14
     InhibitAnyPolicy,
 }
@@ -170,6 +173,7 @@ impl ExtensionKind {
             extension::NAME_CONSTRAINTS => Self::NameConstraints,
             extension::POLICY_CONSTRAINTS => Self::PolicyConstraints,
             extension::EXTENDED_KEY_USAGE => Self::ExtendedKeyUsage,
+            extension::CRL_DISTRIBUTION_POINTS => Self::CrlDistributionPoints,
             extension::INHIBIT_ANY_POLICY => Self::InhibitAnyPolicy,
             _ => return None,
         })
@@ -203,6 +207,8 @@ pub struct Extensions {
     pub inhibit_any_policy: Option<u32>,
     /// The processed extensions that are present, and whether each is critical.
     pub present: Vec<(ExtensionKind, bool)>,
+    /// RFC 5280 4.2.1.13
+    pub crl_distribution_points: Option<DistributionPoints>,
     /// RFC 5280 4.2: the first critical extension that is not processed, dotted.
     pub unprocessed_critical: Option<String>,
 }
@@ -247,7 +253,9 @@ impl Extensions {
                     let malformed = |_| ParseError::MalformedExtension {
                         oid: der::dotted(oid),
                     };
-                    extensions.read_one(kind, &value).map_err(malformed)?;
+                    extensions
+                        .read_one(kind, critical, &value)
+                        .map_err(malformed)?;
                     extensions.present.push((kind, critical));
                 }
                 None if critical && extensions.unprocessed_critical.is_none() => {
@@ -266,7 +274,12 @@ impl Extensions {
         found.map(|(_, critical)| *critical)
     }
 
-    fn read_one(&mut self, kind: ExtensionKind, value: &Element<'_>) -> Result<(), NotDer> {
+    fn read_one(
+        &mut self,
+        kind: ExtensionKind,
+        critical: bool,
+        value: &Element<'_>,
+    ) -> Result<(), NotDer> {
         let mut reader = value.reader();
         match kind {
             ExtensionKind::BasicConstraints => {
@@ -320,6 +333,11 @@ impl Extensions {
                 fields.optional(tag::context_constructed(1))?;
                 fields.optional(tag::context(2))?;
                 fields.end()?;
+            }
+            // Counts only where CRLs are checked, and so do its faults.
+            ExtensionKind::CrlDistributionPoints => {
+                self.crl_distribution_points = Some(DistributionPoints::read(value, critical));
+                return Ok(());
             }
             ExtensionKind::CertificatePolicies => {
                 let mut list = reader.expect(tag::SEQUENCE)?.reader();

@@ -4,7 +4,9 @@
 //! leniently is read again strictly here (see `der.rs`).
 
 mod certificate;
+mod crl;
 mod der;
+mod distribution;
 mod error;
 mod extensions;
 mod name;
@@ -13,7 +15,13 @@ mod spki;
 mod time;
 
 pub use certificate::Certificate;
-pub use error::ParseError;
+pub(crate) use crl::EntryStatus;
+pub use crl::{Crl, CrlDefect, RevocationReason};
+pub use distribution::{
+    DistributionPoint, DistributionPoints, IssuingDistributionPoint, NameKey, PointName, Reasons,
+    Scope,
+};
+pub use error::{CrlParseError, ParseError};
 pub use extensions::{
     BasicConstraints, ExtensionKind, Extensions, GeneralName, GeneralSubtree, KeyPurpose, KeyUsage,
     NameConstraints, PolicyConstraints, PolicyMapping,

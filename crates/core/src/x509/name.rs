@@ -25,39 +25,7 @@ impl Name {
         let mut emails = Vec::new();
         let mut rdns = element.reader();
         while !rdns.is_empty() {
-            let mut attributes: Vec<Vec<u8>> = Vec::new();
-            let mut rdn = rdns.expect(tag::SET)?.reader();
-            if rdn.is_empty() {
-                return Err(NotDer);
-            }
-            while !rdn.is_empty() {
-                let mut fields = rdn.expect(tag::SEQUENCE)?.reader();
-                let kind = fields.expect(tag::OID)?.content;
-                let value = fields.any()?;
-                fields.end()?;
-                if kind.is_empty() {
-                    return Err(NotDer);
-                }
-                if kind == EMAIL_ADDRESS {
-                    emails.push(value.content.into());
-                }
-                let mut attribute = Vec::new();
-                push(&mut attribute, kind);
-                match folded(value.tag, value.content)? {
-                    Some(text) => {
-                        attribute.push(0);
-                        push(&mut attribute, text.as_bytes());
-                    }
-                    None => {
-                        attribute.push(value.tag);
-                        push(&mut attribute, value.content);
-                    }
-                }
-                attributes.push(attribute);
-            }
-            // A SET has no order.
-            attributes.sort_unstable();
-            push(&mut canonical, &attributes.concat());
+            canonical.extend(canonical_rdn(&rdns.expect(tag::SET)?, &mut emails)?);
         }
         Ok(Self {
             span: element.span,
@@ -113,6 +81,48 @@ impl Name {
     pub(super) fn span(&self) -> Span {
         self.span
     }
+}
+
+/// One RelativeDistinguishedName, whatever its tag, as it stands in [`Name::canonical`].
+pub(super) fn canonical_rdn(
+    element: &Element<'_>,
+    emails: &mut Vec<Box<[u8]>>,
+) -> Result<Vec<u8>, NotDer> {
+    let mut attributes: Vec<Vec<u8>> = Vec::new();
+    let mut rdn = element.reader();
+    if rdn.is_empty() {
+        return Err(NotDer);
+    }
+    while !rdn.is_empty() {
+        let mut fields = rdn.expect(tag::SEQUENCE)?.reader();
+        let kind = fields.expect(tag::OID)?.content;
+        let value = fields.any()?;
+        fields.end()?;
+        if kind.is_empty() {
+            return Err(NotDer);
+        }
+        if kind == EMAIL_ADDRESS {
+            emails.push(value.content.into());
+        }
+        let mut attribute = Vec::new();
+        push(&mut attribute, kind);
+        match folded(value.tag, value.content)? {
+            Some(text) => {
+                attribute.push(0);
+                push(&mut attribute, text.as_bytes());
+            }
+            None => {
+                attribute.push(value.tag);
+                push(&mut attribute, value.content);
+            }
+        }
+        attributes.push(attribute);
+    }
+    // A SET has no order.
+    attributes.sort_unstable();
+    let mut canonical = Vec::new();
+    push(&mut canonical, &attributes.concat());
+    Ok(canonical)
 }
 
 /// Appends `bytes` behind their length, so that concatenations cannot be read in two ways.

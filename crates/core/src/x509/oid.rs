@@ -7,12 +7,24 @@ pub(super) mod extension {
     pub(crate) const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
     pub(crate) const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
     pub(crate) const NAME_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x1e];
+    pub(crate) const CRL_DISTRIBUTION_POINTS: &[u8] = &[0x55, 0x1d, 0x1f];
     pub(crate) const CERTIFICATE_POLICIES: &[u8] = &[0x55, 0x1d, 0x20];
     pub(crate) const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x23];
     pub(crate) const POLICY_MAPPINGS: &[u8] = &[0x55, 0x1d, 0x21];
     pub(crate) const POLICY_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x24];
     pub(crate) const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
     pub(crate) const INHIBIT_ANY_POLICY: &[u8] = &[0x55, 0x1d, 0x36];
+}
+
+/// RFC 5280 5.2 and 5.3: extensions of CRLs and of their entries that are known.
+pub(super) mod crl_extension {
+    pub(crate) const CRL_NUMBER: &[u8] = &[0x55, 0x1d, 0x14];
+    pub(crate) const REASON_CODE: &[u8] = &[0x55, 0x1d, 0x15];
+    pub(crate) const INVALIDITY_DATE: &[u8] = &[0x55, 0x1d, 0x18];
+    pub(crate) const DELTA_CRL_INDICATOR: &[u8] = &[0x55, 0x1d, 0x1b];
+    pub(crate) const ISSUING_DISTRIBUTION_POINT: &[u8] = &[0x55, 0x1d, 0x1c];
+    pub(crate) const CERTIFICATE_ISSUER: &[u8] = &[0x55, 0x1d, 0x1d];
+    pub(crate) const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x23];
 }
 
 /// RFC 5280 4.2.1.12: key purposes.
