@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mtls_gate_core::forwarded::pem::{self, Around, Bounds};
+use mtls_gate_core::forwarded::pem::{self, Around, Bounds, Label};
 use mtls_gate_core::variables::Variable;
 use mtls_gate_fuzz::chain::{ALLOWLISTED, ANCHOR, INTERMEDIATE, PRESENTED};
 use mtls_gate_fuzz::forwarded_header::{
@@ -20,7 +20,7 @@ use prost::Message as _;
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const BOUNDS: Bounds = Bounds {
-    certificates: 1000,
+    blocks: 1000,
     der_bytes: 1 << 24,
 };
 
@@ -144,7 +144,7 @@ fn certificates(file: &Path) -> Outcome<Vec<Vec<u8>>> {
     let Ok(text) = fs::read(file) else {
         return Ok(Vec::new());
     };
-    pem::certificates(&text, Around::Nothing, BOUNDS)
+    pem::blocks(&text, Label::Certificate, Around::Nothing, BOUNDS)
         .map_err(|(index, fault)| format!("{}: {index}: {fault}", file.display()).into())
 }
 

@@ -1,7 +1,7 @@
 //! Header and peer certificate decoded as on a connection that Envoy terminated.
 
 use mtls_gate_core::forwarded::connection::Connection;
-use mtls_gate_core::forwarded::pem::{self, Around, Bounds};
+use mtls_gate_core::forwarded::pem::{self, Around, Bounds, Label};
 use mtls_gate_core::forwarded::{ForwardedChain, xfcc};
 use mtls_gate_core::limits::RequestLimits;
 use sha2::{Digest, Sha256};
@@ -85,10 +85,10 @@ fn limits(small: bool) -> RequestLimits {
 fn digest_of(header: &[u8]) -> Option<String> {
     let text = xfcc::first_value(header, "Cert").ok()??;
     let bounds = Bounds {
-        certificates: 1,
+        blocks: 1,
         der_bytes: header.len(),
     };
-    let certificates = pem::certificates(&text, Around::Nothing, bounds).ok()?;
+    let certificates = pem::blocks(&text, Label::Certificate, Around::Nothing, bounds).ok()?;
     Some(hex(&Sha256::digest(certificates.first()?)))
 }
 

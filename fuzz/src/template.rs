@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use mtls_gate_core::client_cert::ClientCert;
 use mtls_gate_core::error::Refusal;
-use mtls_gate_core::forwarded::pem::{self, Around, Bounds};
+use mtls_gate_core::forwarded::pem::{self, Around, Bounds, Label};
 use mtls_gate_core::template::Template;
 use mtls_gate_core::variables::Variables;
 use mtls_gate_core::x509::Certificate;
@@ -35,10 +35,10 @@ static VERDICTS: LazyLock<Vec<Variables>> = LazyLock::new(|| {
 
 fn verified(chain: &[u8]) -> ClientCert {
     let bounds = Bounds {
-        certificates: 10,
+        blocks: 10,
         der_bytes: 1 << 20,
     };
-    let mut chain = pem::certificates(chain, Around::Nothing, bounds)
+    let mut chain = pem::blocks(chain, Label::Certificate, Around::Nothing, bounds)
         .expect("a golden case is PEM")
         .into_iter()
         .map(|der| Certificate::parse(der).expect("a golden case can be parsed"));

@@ -123,7 +123,7 @@ impl Differences {
         for difference in &self.found {
             let entry = classes
                 .entry(difference.class.to_string())
-                .or_insert((0, difference.class.sentence()));
+                .or_insert_with(|| (0, difference.class.sentence()));
             entry.0 = entry.0.saturating_add(1);
         }
         let mut table = Table::new();
