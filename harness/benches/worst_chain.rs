@@ -4,6 +4,7 @@
 //! The attacker holds certificates that the anchor really signed and arranges up to 10 of them in
 //! layers of equal names, so that every layer can be entered from every certificate of the one
 //! above; nothing but signatures tells which links hold. Some links hold, the end entity's does not.
+//! Its names are as many as the budget of comparisons allows.
 #![allow(
     clippy::panic,
     clippy::unwrap_used,
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use mtls_gate::fixtures::der;
 use mtls_gate::fixtures::keys::{Key, RsaKeys};
-use mtls_gate::fixtures::mint::{Cert, Issued};
+use mtls_gate::fixtures::mint::{Cert, Issued, dns};
 use mtls_gate::goldens::testdata;
 use mtls_gate_core::path::{self, Policy, Profile};
 use mtls_gate_core::trust::TrustStore;
@@ -82,7 +83,8 @@ fn honest(key: &dyn Fn(&str) -> Key) -> Chain {
 }
 
 /// `layers[i]` certificates of one name each; whether the links between layers hold is `hold`.
-fn maze(key: &dyn Fn(&str) -> Key, layers: &[usize], hold: bool) -> Chain {
+/// `names`: how many the end entity has, each under 10 constraints of every CA.
+fn maze(key: &dyn Fn(&str) -> Key, layers: &[usize], hold: bool, names: usize) -> Chain {
     let anchor = Cert::ca("anchor").key(key("anchor")).self_signed();
     let stranger = Cert::ca("stranger").key(key("stranger")).self_signed();
     let mut presented = Vec::new();
@@ -95,6 +97,12 @@ fn maze(key: &dyn Fn(&str) -> Key, layers: &[usize], hold: bool) -> Chain {
                 .key(key(&label))
                 .subject(name(depth))
                 .without_key_identifiers();
+            let domains = (0..10).map(|one| dns(&format!("d{one}.test"))).collect();
+            let cert = if names > 0 {
+                cert.permitted(domains)
+            } else {
+                cert
+            };
             let issuer_name = match depth {
                 0 => anchor.cert.subject.clone(),
                 depth => name(depth - 1),
@@ -110,13 +118,15 @@ fn maze(key: &dyn Fn(&str) -> Key, layers: &[usize], hold: bool) -> Chain {
         presented.extend(layer.iter().cloned());
         above = layer;
     }
+    let sans = (0..names.max(1)).map(|one| dns(&format!("h{one}.d9.test")));
     let end_entity = Cert::client("maze")
+        .sans(sans.collect())
         .key(key("client"))
         .without_key_identifiers()
         .issuer(name(layers.len() - 1))
         .by(&stranger);
     let label = format!(
-        "layers {layers:?}, links {}",
+        "layers {layers:?}, links {}, {names} names",
         if hold { "hold" } else { "do not hold" }
     );
     Chain::new(label, &end_entity, &presented, &anchor)
@@ -141,8 +151,10 @@ fn compare(algorithm: &str, key: &dyn Fn(&str) -> Key) -> f64 {
     ];
     for shape in shapes {
         assert!(shape.iter().sum::<usize>() <= PRESENTED);
-        chains.push(maze(key, shape, true));
-        chains.push(maze(key, shape, false));
+        for names in [0, 100] {
+            chains.push(maze(key, shape, true, names));
+            chains.push(maze(key, shape, false, names));
+        }
     }
     let stores: Vec<TrustStore> = chains.iter().map(Chain::store).collect();
     let mut times = vec![Vec::new(); chains.len()];
