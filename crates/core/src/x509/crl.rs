@@ -8,12 +8,10 @@ use thiserror::Error;
 use super::certificate::octets;
 use super::der::{self, Element, NotDer, Reader, tag};
 use super::distribution::{IssuingDistributionPoint, NameKey};
+use super::extension_list;
 use super::oid::crl_extension;
 use super::{CrlParseError, Name, Span, UnixSeconds};
 use crate::limits::CRL_ENTRIES;
-
-/// More extensions than this in one list are refused before they are compared pairwise.
-const MAX_EXTENSIONS: usize = 16;
 
 /// RFC 5280 5.2.3: numbers of up to 20 octets are handled, longer ones are not issued.
 const MAX_NUMBER_BYTES: usize = 20;
@@ -465,7 +463,7 @@ impl RevokedList {
                 if !is_version_2 {
                     return Err(CrlParseError::Structure { field: "version" });
                 }
-                each_extension(&extensions, |oid, critical, value| {
+                extension_list::each(&extensions, |oid, critical, value| {
                     match oid {
                         crl_extension::REASON_CODE => status = reason(value)?,
                         crl_extension::CERTIFICATE_ISSUER => {
@@ -536,7 +534,7 @@ impl CrlExtensions {
         let list = outer.expect(tag::SEQUENCE).map_err(structure)?;
         outer.end().map_err(structure)?;
         let mut extensions = Self::default();
-        each_extension(&list, |oid, critical, value| {
+        extension_list::each(&list, |oid, critical, value| {
             match oid {
                 crl_extension::CRL_NUMBER => {
                     extensions.number = Some(CrlNumber::read(value)?);
@@ -574,46 +572,6 @@ impl CrlExtensions {
         })?;
         Ok(extensions)
     }
-}
-
-/// Extensions ::= SEQUENCE SIZE (1..MAX) OF Extension, each at most once.
-fn each_extension<'a>(
-    list: &Element<'a>,
-    mut read: impl FnMut(&'a [u8], bool, &Element<'a>) -> Result<(), NotDer>,
-) -> Result<(), CrlParseError> {
-    let structure = |_: NotDer| CrlParseError::Structure {
-        field: "extensions",
-    };
-    let mut list = list.reader();
-    if list.is_empty() {
-        return Err(structure(NotDer));
-    }
-    let mut seen: Vec<&[u8]> = Vec::new();
-    while !list.is_empty() {
-        let mut fields = list.expect(tag::SEQUENCE).map_err(structure)?.reader();
-        let oid = fields.expect(tag::OID).map_err(structure)?.content;
-        let critical = match fields.optional(tag::BOOLEAN).map_err(structure)? {
-            Some(value) => der::boolean(value.content).map_err(structure)?,
-            None => false,
-        };
-        let value = fields.expect(tag::OCTET_STRING).map_err(structure)?;
-        fields.end().map_err(structure)?;
-        if seen.contains(&oid) {
-            return Err(CrlParseError::DuplicateExtension {
-                oid: der::dotted(oid),
-            });
-        }
-        if seen.len() >= MAX_EXTENSIONS {
-            return Err(CrlParseError::TooManyExtensions {
-                limit: MAX_EXTENSIONS,
-            });
-        }
-        seen.push(oid);
-        read(oid, critical, &value).map_err(|_| CrlParseError::MalformedExtension {
-            oid: der::dotted(oid),
-        })?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

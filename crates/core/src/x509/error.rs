@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use super::extension_list::ListFault;
+
 /// Why DER bytes were not accepted as a certificate. Texts never repeat the certificate's bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -79,4 +81,30 @@ pub enum CrlParseError {
         /// The limit passed.
         limit: usize,
     },
+}
+
+impl From<ListFault> for ParseError {
+    fn from(fault: ListFault) -> Self {
+        match fault {
+            ListFault::Structure => Self::Structure {
+                field: "extensions",
+            },
+            ListFault::Duplicate { oid } => Self::DuplicateExtension { oid },
+            ListFault::Malformed { oid } => Self::MalformedExtension { oid },
+            ListFault::TooMany { limit } => Self::TooManyExtensions { limit },
+        }
+    }
+}
+
+impl From<ListFault> for CrlParseError {
+    fn from(fault: ListFault) -> Self {
+        match fault {
+            ListFault::Structure => Self::Structure {
+                field: "extensions",
+            },
+            ListFault::Duplicate { oid } => Self::DuplicateExtension { oid },
+            ListFault::Malformed { oid } => Self::MalformedExtension { oid },
+            ListFault::TooMany { limit } => Self::TooManyExtensions { limit },
+        }
+    }
 }

@@ -2,11 +2,9 @@
 
 use super::der::{self, Element, NotDer, Reader, tag};
 use super::distribution::DistributionPoints;
+use super::extension_list::{self, ListFault};
 use super::oid::{extension, other_name, purpose};
 use super::{Name, ParseError, Span};
-
-/// More extensions than this in one certificate are refused before they are compared pairwise.
-const MAX_EXTENSIONS: usize = 64;
 
 /// RFC 5280 4.2.1.9
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,46 +214,14 @@ pub struct Extensions {
 impl Extensions {
     /// Reads `Extensions ::= SEQUENCE SIZE (1..MAX) OF Extension` from the content of `[3]`.
     pub(super) fn read(explicit: &Element<'_>) -> Result<Self, ParseError> {
-        let structure = |_: NotDer| ParseError::Structure {
-            field: "extensions",
-        };
         let mut outer = explicit.reader();
-        let mut list = outer.expect(tag::SEQUENCE).map_err(structure)?.reader();
-        outer.end().map_err(structure)?;
-        if list.is_empty() {
-            return Err(structure(NotDer));
-        }
+        let list = outer.expect(tag::SEQUENCE).map_err(ListFault::from)?;
+        outer.end().map_err(ListFault::from)?;
         let mut extensions = Self::default();
-        let mut seen: Vec<&[u8]> = Vec::new();
-        while !list.is_empty() {
-            let mut fields = list.expect(tag::SEQUENCE).map_err(structure)?.reader();
-            let oid = fields.expect(tag::OID).map_err(structure)?.content;
-            // X.690 11.5 does not encode DEFAULT FALSE; some CAs do, and it says the same.
-            let critical = match fields.optional(tag::BOOLEAN).map_err(structure)? {
-                Some(value) => der::boolean(value.content).map_err(structure)?,
-                None => false,
-            };
-            let value = fields.expect(tag::OCTET_STRING).map_err(structure)?;
-            fields.end().map_err(structure)?;
-            if seen.contains(&oid) {
-                return Err(ParseError::DuplicateExtension {
-                    oid: der::dotted(oid),
-                });
-            }
-            if seen.len() >= MAX_EXTENSIONS {
-                return Err(ParseError::TooManyExtensions {
-                    limit: MAX_EXTENSIONS,
-                });
-            }
-            seen.push(oid);
+        extension_list::each(&list, |oid, critical, value| {
             match ExtensionKind::of(oid) {
                 Some(kind) => {
-                    let malformed = |_| ParseError::MalformedExtension {
-                        oid: der::dotted(oid),
-                    };
-                    extensions
-                        .read_one(kind, critical, &value)
-                        .map_err(malformed)?;
+                    extensions.read_one(kind, critical, value)?;
                     extensions.present.push((kind, critical));
                 }
                 None if critical && extensions.unprocessed_critical.is_none() => {
@@ -263,7 +229,8 @@ impl Extensions {
                 }
                 None => {}
             }
-        }
+            Ok(())
+        })?;
         Ok(extensions)
     }
 

@@ -8,6 +8,7 @@ mod crl;
 mod der;
 mod distribution;
 mod error;
+mod extension_list;
 mod extensions;
 mod name;
 mod oid;
