@@ -17,6 +17,11 @@ const SIGNATURES: u32 = 13;
 /// signatures of the longest honest path.
 const NAME_COMPARISONS: u32 = 10_000;
 
+/// Policies asserted, policy mappings and nodes of the policy graph. Ours: 100 policies, each mapped
+/// to another, in each of 9 certificates, and half as many again for other paths. Without it each
+/// path that a search tries could cost thousands of them.
+const POLICY_STEPS: u32 = 4_000;
+
 /// Signatures of CRLs and of the certificates that vouch for their signers. Ours: a complete and a
 /// delta CRL for each of the 9 certificates of the longest path, half as many again for CRLs that
 /// divide the reasons among them and for signers beside the path.
@@ -33,6 +38,7 @@ pub(super) struct Budget {
     signatures: u32,
     signature_limit: u32,
     name_comparisons: u32,
+    policy_steps: u32,
     crl_signatures: u32,
     crl_lookups: u32,
 }
@@ -47,6 +53,7 @@ impl Budget {
             signatures: signature_limit,
             signature_limit,
             name_comparisons: NAME_COMPARISONS,
+            policy_steps: POLICY_STEPS,
             crl_signatures: CRL_SIGNATURES,
             crl_lookups: CRL_LOOKUPS,
         }
@@ -80,11 +87,31 @@ impl Budget {
             "name constraint comparisons",
         )
     }
+
+    pub(super) fn process_policies(&mut self, steps: usize) -> Result<(), PathFault> {
+        spend_many(
+            &mut self.policy_steps,
+            u32::try_from(steps).unwrap_or(u32::MAX),
+            POLICY_STEPS,
+            "policies and policy mappings",
+        )
+    }
 }
 
 fn spend(left: &mut u32, limit: u32, unit: &'static str) -> Result<(), PathFault> {
-    *left = left
-        .checked_sub(1)
+    spend_many(left, 1, limit, unit)
+}
+
+/// What cannot be paid for in full leaves nothing for later.
+fn spend_many(
+    left: &mut u32,
+    amount: u32,
+    limit: u32,
+    unit: &'static str,
+) -> Result<(), PathFault> {
+    let before = core::mem::take(left);
+    *left = before
+        .checked_sub(amount)
         .ok_or(PathFault::BudgetSpent { limit, unit })?;
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::budget::Budget;
 use super::error::{PathError, PathFault};
 use crate::x509::{ANY_POLICY, Certificate, Span};
 
@@ -39,7 +40,11 @@ struct Node<'a> {
 }
 
 /// Processes the policies of a whole path: end entity first, anchor last.
-pub(super) fn check(path: &[&Certificate], inputs: &PolicyInputs) -> Result<(), PathError> {
+pub(super) fn check(
+    path: &[&Certificate],
+    inputs: &PolicyInputs,
+    budget: &mut Budget,
+) -> Result<(), PathError> {
     let Some((_anchor, certificates)) = path.split_last() else {
         return Ok(());
     };
@@ -61,6 +66,9 @@ pub(super) fn check(path: &[&Certificate], inputs: &PolicyInputs) -> Result<(), 
         let extensions = certificate.extensions();
         let last = position == 0;
         let self_issued = certificate.is_self_issued();
+        budget
+            .process_policies(level.steps(certificate))
+            .map_err(fails)?;
         // 6.1.3 d, e
         let any_counts = inhibit_any_policy > 0 || (!last && self_issued);
         level.restrict(certificate, any_counts);
@@ -112,6 +120,16 @@ pub(super) fn check(path: &[&Certificate], inputs: &PolicyInputs) -> Result<(), 
 impl<'a> Level<'a> {
     fn is_empty(&self) -> bool {
         self.nodes.is_empty() && !self.any
+    }
+
+    /// What it takes to go through this level with the certificate's policies and mappings.
+    fn steps(&self, certificate: &Certificate) -> usize {
+        let extensions = certificate.extensions();
+        let asserted = extensions.certificate_policies.as_ref().map_or(0, Vec::len);
+        self.nodes
+            .len()
+            .saturating_add(asserted)
+            .saturating_add(extensions.policy_mappings.len())
     }
 
     /// 6.1.3 d, e: leaves what the certificate asserts.

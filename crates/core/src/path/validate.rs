@@ -189,7 +189,7 @@ pub(super) fn whole_path(
         });
     }
     // 6.1.3 d to f, 6.1.4 a, b, h to j, 6.1.5 a, b, g
-    policy::check(path, &policy.certificate_policies)?;
+    policy::check(path, &policy.certificate_policies, budget)?;
     // 6.1.3 b, c and 6.1.4 g
     name_constraints::check(path, budget)
 }

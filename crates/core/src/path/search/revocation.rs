@@ -20,8 +20,9 @@ impl<'a> Search<'a, '_> {
     /// The certificates of a path whose signatures are verified, from the anchor down.
     pub(super) fn check_revocation(&mut self, path: &[&'a Certificate]) -> Result<(), PathError> {
         let mode = self.store.revocation().mode();
+        self.refuse_critical_distribution_points(path)?;
         if mode == RevocationMode::Off {
-            return self.refuse_critical_distribution_points(path);
+            return Ok(());
         }
         let Some((&anchor, below)) = path.split_last() else {
             return Ok(());
@@ -47,14 +48,18 @@ impl<'a> Search<'a, '_> {
         Ok(())
     }
 
-    /// 6.1.4 o and 6.1.5 f: where no CRL is looked at, nothing processes the extension.
+    /// 6.1.4 o and 6.1.5 f: where no CRL is looked at, nothing processes the extension, and nobody
+    /// can process one that is malformed.
     fn refuse_critical_distribution_points(&self, path: &[&Certificate]) -> Result<(), PathError> {
+        let off = self.store.revocation().mode() == RevocationMode::Off;
         let whole_anchor_counts =
             self.policy.profile == Profile::Google || self.policy.enforce_anchor_constraints;
         let counted = path.len().saturating_sub(usize::from(!whole_anchor_counts));
         let critical = |certificate: &&Certificate| {
             let extension = &certificate.extensions().crl_distribution_points;
-            extension.as_ref().is_some_and(|points| points.critical)
+            extension
+                .as_ref()
+                .is_some_and(|points| points.critical && (off || points.points.is_none()))
         };
         match path.iter().take(counted).position(critical) {
             Some(position) => Err(PathError {
@@ -199,8 +204,9 @@ impl<'a> Vouching<'_, 'a, '_> {
                 Err(_) => return Ok(false),
             }
         }
-        for &certificate in chain.iter().rev().skip(1) {
-            if !self.is_good(certificate)? {
+        for (position, &certificate) in chain.iter().enumerate().rev().skip(1) {
+            let is_signer = position == 0;
+            if !self.is_good(certificate, is_signer)? {
                 *fault = CrlFault::SignerNotGood;
                 return Ok(false);
             }
@@ -209,11 +215,15 @@ impl<'a> Vouching<'_, 'a, '_> {
     }
 
     /// A CRL's signer must not be revoked itself.
-    fn is_good(&mut self, certificate: &'a Certificate) -> Result<bool, Unusable> {
-        // A signer may be covered by a CRL that its own key signs: the question answers itself
-        // unless that CRL lists it.
-        if self.is_proven(certificate) || self.asked.contains(&certificate) {
+    fn is_good(&mut self, certificate: &'a Certificate, is_signer: bool) -> Result<bool, Unusable> {
+        if self.is_proven(certificate) {
             return Ok(true);
+        }
+        if self.asked.contains(&certificate) {
+            // A signer may be covered by a CRL that its own key signs: the question answers itself
+            // unless that CRL lists it. The path's own certificate, and a CA above a signer, may
+            // not vouch for themselves.
+            return Ok(is_signer && self.asked.first() != Some(&certificate));
         }
         if self.asked.len() >= MAX_NESTING {
             return Ok(false);
