@@ -274,42 +274,42 @@ struct Outer<'a> {
 
 impl<'a> Outer<'a> {
     fn read(der: &'a [u8]) -> Result<Self, NotDer> {
-        let mut certificate = Reader::new(der).expect(tag::SEQUENCE)?.reader();
-        let tbs = certificate.expect(tag::SEQUENCE)?;
-        let signature_algorithm = certificate.expect(tag::SEQUENCE)?;
-        let signature = octets(&certificate.expect(tag::BIT_STRING)?)?;
+        let mut certificate = Reader::new(der).require(tag::SEQUENCE)?.reader();
+        let tbs = certificate.require(tag::SEQUENCE)?;
+        let signature_algorithm = certificate.require(tag::SEQUENCE)?;
+        let signature = octets(&certificate.require(tag::BIT_STRING)?)?;
         certificate.end()?;
 
         let mut fields = tbs.reader();
         let version = match fields.optional(tag::context_constructed(0))? {
             Some(explicit) => {
                 let mut version = explicit.reader();
-                let number = der::unsigned(version.expect(tag::INTEGER)?.content)?;
+                let number = der::unsigned(version.require(tag::INTEGER)?.content)?;
                 version.end()?;
                 number
             }
             None => 0,
         };
-        let serial = fields.expect(tag::INTEGER)?;
+        let serial = fields.require(tag::INTEGER)?;
         if !der::is_shortest_integer(serial.content) {
             return Err(NotDer);
         }
-        let tbs_signature_algorithm = fields.expect(tag::SEQUENCE)?;
-        let issuer = fields.expect(tag::SEQUENCE)?;
-        let mut validity = fields.expect(tag::SEQUENCE)?.reader();
+        let tbs_signature_algorithm = fields.require(tag::SEQUENCE)?;
+        let issuer = fields.require(tag::SEQUENCE)?;
+        let mut validity = fields.require(tag::SEQUENCE)?.reader();
         time_form(&validity.any()?)?;
         time_form(&validity.any()?)?;
         validity.end()?;
-        let subject = fields.expect(tag::SEQUENCE)?;
-        let spki = fields.expect(tag::SEQUENCE)?;
+        let subject = fields.require(tag::SEQUENCE)?;
+        let spki = fields.require(tag::SEQUENCE)?;
         fields.optional(tag::context(1))?; // issuerUniqueID
         fields.optional(tag::context(2))?; // subjectUniqueID
         let extensions = fields.optional(tag::context_constructed(3))?;
         fields.end()?;
 
         let mut key = spki.reader();
-        let key_algorithm = key.expect(tag::SEQUENCE)?;
-        let key_bits = octets(&key.expect(tag::BIT_STRING)?)?;
+        let key_algorithm = key.require(tag::SEQUENCE)?;
+        let key_bits = octets(&key.require(tag::BIT_STRING)?)?;
         key.end()?;
 
         Ok(Self {

@@ -92,7 +92,7 @@ pub(crate) struct CrlNumber(Box<[u8]>);
 impl CrlNumber {
     fn read(value: &Element<'_>) -> Result<Self, NotDer> {
         let mut reader = value.reader();
-        let content = reader.expect(tag::INTEGER)?.content;
+        let content = reader.require(tag::INTEGER)?.content;
         reader.end()?;
         let negative = content.first().is_some_and(|first| first & 0x80 != 0);
         if negative || !der::is_shortest_integer(content) || content.len() > MAX_NUMBER_BYTES {
@@ -380,11 +380,14 @@ impl<'a> Outer<'a> {
     fn read(der: &'a [u8]) -> Result<Self, CrlParseError> {
         let structure = |field| move |_: NotDer| CrlParseError::Structure { field };
         let at = structure("certificateList");
-        let mut outer = Reader::new(der).expect(tag::SEQUENCE).map_err(at)?.reader();
-        let tbs = outer.expect(tag::SEQUENCE).map_err(at)?;
-        let signature_algorithm = outer.expect(tag::SEQUENCE).map_err(at)?;
+        let mut outer = Reader::new(der)
+            .require(tag::SEQUENCE)
+            .map_err(at)?
+            .reader();
+        let tbs = outer.require(tag::SEQUENCE).map_err(at)?;
+        let signature_algorithm = outer.require(tag::SEQUENCE).map_err(at)?;
         let signature = outer
-            .expect(tag::BIT_STRING)
+            .require(tag::BIT_STRING)
             .and_then(|element| octets(&element))
             .map_err(structure("signatureValue"))?;
         outer.end().map_err(at)?;
@@ -397,8 +400,8 @@ impl<'a> Outer<'a> {
             Some(_) => return Err(CrlParseError::Structure { field: "version" }),
             None => false,
         };
-        let tbs_signature_algorithm = fields.expect(tag::SEQUENCE).map_err(at)?;
-        let issuer = fields.expect(tag::SEQUENCE).map_err(at)?;
+        let tbs_signature_algorithm = fields.require(tag::SEQUENCE).map_err(at)?;
+        let issuer = fields.require(tag::SEQUENCE).map_err(at)?;
         let this_update = fields.any().map_err(at)?;
         let mut next_update = None;
         for form in [tag::UTC_TIME, tag::GENERALIZED_TIME] {
@@ -448,8 +451,8 @@ impl RevokedList {
             if self.entries.len() >= CRL_ENTRIES {
                 return Err(CrlParseError::TooManyEntries { limit: CRL_ENTRIES });
             }
-            let mut fields = list.expect(tag::SEQUENCE).map_err(structure)?.reader();
-            let serial = fields.expect(tag::INTEGER).map_err(structure)?;
+            let mut fields = list.require(tag::SEQUENCE).map_err(structure)?.reader();
+            let serial = fields.require(tag::INTEGER).map_err(structure)?;
             if !der::is_shortest_integer(serial.content) {
                 return Err(structure(NotDer));
             }
@@ -494,7 +497,7 @@ impl RevokedList {
     /// RFC 5280 5.3.3: the directory name among the names, as an index.
     fn certificate_issuer(&mut self, value: &Element<'_>) -> Result<u32, NotDer> {
         let mut reader = value.reader();
-        let names = NameKey::read_list(&reader.expect(tag::SEQUENCE)?)?;
+        let names = NameKey::read_list(&reader.require(tag::SEQUENCE)?)?;
         reader.end()?;
         let name = names.iter().find_map(NameKey::as_directory).ok_or(NotDer)?;
         if self.certificate_issuers.last().map(AsRef::as_ref) != Some(name) {
@@ -508,7 +511,7 @@ impl RevokedList {
 /// RFC 5280 5.3.1: CRLReason ::= ENUMERATED, 7 not used.
 fn reason(value: &Element<'_>) -> Result<EntryStatus, NotDer> {
     let mut reader = value.reader();
-    let content = reader.expect(tag::ENUMERATED)?.content;
+    let content = reader.require(tag::ENUMERATED)?.content;
     reader.end()?;
     Ok(EntryStatus::Revoked(match content {
         [0] => RevocationReason::Unspecified,
@@ -531,7 +534,7 @@ impl CrlExtensions {
             field: "crlExtensions",
         };
         let mut outer = explicit.reader();
-        let list = outer.expect(tag::SEQUENCE).map_err(structure)?;
+        let list = outer.require(tag::SEQUENCE).map_err(structure)?;
         outer.end().map_err(structure)?;
         let mut extensions = Self::default();
         extension_list::each(&list, |oid, critical, value| {
@@ -551,7 +554,7 @@ impl CrlExtensions {
                 }
                 crl_extension::AUTHORITY_KEY_IDENTIFIER => {
                     let mut reader = value.reader();
-                    let mut fields = reader.expect(tag::SEQUENCE)?.reader();
+                    let mut fields = reader.require(tag::SEQUENCE)?.reader();
                     reader.end()?;
                     extensions.authority_key_id = fields
                         .optional(tag::context(0))?

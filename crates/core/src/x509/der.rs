@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next value, which must have this tag.
-    pub(super) fn expect(&mut self, tag: u8) -> Result<Element<'a>, NotDer> {
+    pub(super) fn require(&mut self, tag: u8) -> Result<Element<'a>, NotDer> {
         let element = self.any()?;
         if element.tag == tag {
             Ok(element)

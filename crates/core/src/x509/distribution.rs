@@ -68,7 +68,7 @@ impl NameKey {
         match element.tag {
             Self::DIRECTORY => {
                 let mut inner = element.reader();
-                let name = Name::read(&inner.expect(tag::SEQUENCE)?)?;
+                let name = Name::read(&inner.require(tag::SEQUENCE)?)?;
                 inner.end()?;
                 Ok(Self::directory(name.canonical()))
             }
@@ -162,14 +162,14 @@ impl DistributionPoints {
 
     fn read_points(value: &Element<'_>) -> Result<Vec<DistributionPoint>, NotDer> {
         let mut outer = value.reader();
-        let mut list = outer.expect(tag::SEQUENCE)?.reader();
+        let mut list = outer.require(tag::SEQUENCE)?.reader();
         outer.end()?;
         let mut points = Vec::new();
         while !list.is_empty() {
             if points.len() >= MAX_POINTS {
                 return Err(NotDer);
             }
-            let mut fields = list.expect(tag::SEQUENCE)?.reader();
+            let mut fields = list.require(tag::SEQUENCE)?.reader();
             let name = match fields.optional(tag::context_constructed(0))? {
                 Some(explicit) => Some(PointName::read(&explicit)?),
                 None => None,
@@ -233,7 +233,7 @@ pub struct IssuingDistributionPoint {
 impl IssuingDistributionPoint {
     pub(super) fn read(value: &Element<'_>) -> Result<Self, NotDer> {
         let mut outer = value.reader();
-        let mut fields = outer.expect(tag::SEQUENCE)?.reader();
+        let mut fields = outer.require(tag::SEQUENCE)?.reader();
         outer.end()?;
         // RFC 5280 5.2.5: never an empty sequence.
         if fields.is_empty() {

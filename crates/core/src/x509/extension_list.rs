@@ -31,14 +31,14 @@ pub(super) fn each<'a>(
     }
     let mut seen: Vec<&[u8]> = Vec::new();
     while !list.is_empty() {
-        let mut fields = list.expect(tag::SEQUENCE)?.reader();
-        let oid = fields.expect(tag::OID)?.content;
+        let mut fields = list.require(tag::SEQUENCE)?.reader();
+        let oid = fields.require(tag::OID)?.content;
         // X.690 11.5 does not encode DEFAULT FALSE; some CAs do, and it says the same.
         let critical = match fields.optional(tag::BOOLEAN)? {
             Some(value) => der::boolean(value.content)?,
             None => false,
         };
-        let value = fields.expect(tag::OCTET_STRING)?;
+        let value = fields.require(tag::OCTET_STRING)?;
         fields.end()?;
         if seen.contains(&oid) {
             return Err(ListFault::Duplicate {

@@ -215,7 +215,7 @@ impl Extensions {
     /// Reads `Extensions ::= SEQUENCE SIZE (1..MAX) OF Extension` from the content of `[3]`.
     pub(super) fn read(explicit: &Element<'_>) -> Result<Self, ParseError> {
         let mut outer = explicit.reader();
-        let list = outer.expect(tag::SEQUENCE).map_err(ListFault::from)?;
+        let list = outer.require(tag::SEQUENCE).map_err(ListFault::from)?;
         outer.end().map_err(ListFault::from)?;
         let mut extensions = Self::default();
         extension_list::each(&list, |oid, critical, value| {
@@ -253,7 +253,7 @@ impl Extensions {
                 self.basic_constraints = Some(basic_constraints(&mut reader)?);
             }
             ExtensionKind::KeyUsage => {
-                let (bits, _) = der::bit_string(reader.expect(tag::BIT_STRING)?.content)?;
+                let (bits, _) = der::bit_string(reader.require(tag::BIT_STRING)?.content)?;
                 // RFC 5280 4.2.1.3: at least one bit is set.
                 if bits.iter().all(|&octet| octet == 0) {
                     return Err(NotDer);
@@ -262,13 +262,13 @@ impl Extensions {
                 self.key_usage = Some(KeyUsage(u16::from_be_bytes([octet(0), octet(1)])));
             }
             ExtensionKind::ExtendedKeyUsage => {
-                let mut list = reader.expect(tag::SEQUENCE)?.reader();
+                let mut list = reader.require(tag::SEQUENCE)?.reader();
                 if list.is_empty() {
                     return Err(NotDer);
                 }
                 let mut purposes = Vec::new();
                 while !list.is_empty() {
-                    let purpose = key_purpose(list.expect(tag::OID)?.content);
+                    let purpose = key_purpose(list.require(tag::OID)?.content);
                     // Attacker's lists may be long; each purpose counts once.
                     if !purposes.contains(&purpose) {
                         purposes.push(purpose);
@@ -277,7 +277,7 @@ impl Extensions {
                 self.extended_key_usage = Some(purposes);
             }
             ExtensionKind::SubjectAltName => {
-                let mut list = reader.expect(tag::SEQUENCE)?.reader();
+                let mut list = reader.require(tag::SEQUENCE)?.reader();
                 if list.is_empty() {
                     return Err(NotDer);
                 }
@@ -290,10 +290,10 @@ impl Extensions {
                 self.name_constraints = Some(name_constraints(&mut reader)?);
             }
             ExtensionKind::SubjectKeyIdentifier => {
-                self.subject_key_id = Some(reader.expect(tag::OCTET_STRING)?.content_span);
+                self.subject_key_id = Some(reader.require(tag::OCTET_STRING)?.content_span);
             }
             ExtensionKind::AuthorityKeyIdentifier => {
-                let mut fields = reader.expect(tag::SEQUENCE)?.reader();
+                let mut fields = reader.require(tag::SEQUENCE)?.reader();
                 self.authority_key_id = fields
                     .optional(tag::context(0))?
                     .map(|element| element.content_span);
@@ -307,14 +307,14 @@ impl Extensions {
                 return Ok(());
             }
             ExtensionKind::CertificatePolicies => {
-                let mut list = reader.expect(tag::SEQUENCE)?.reader();
+                let mut list = reader.require(tag::SEQUENCE)?.reader();
                 if list.is_empty() {
                     return Err(NotDer);
                 }
                 let mut policies = Vec::new();
                 while !list.is_empty() {
-                    let mut policy = list.expect(tag::SEQUENCE)?.reader();
-                    policies.push(policy.expect(tag::OID)?);
+                    let mut policy = list.require(tag::SEQUENCE)?.reader();
+                    policies.push(policy.require(tag::OID)?);
                     // Qualifiers say nothing that validation asks for.
                     policy.optional(tag::SEQUENCE)?;
                     policy.end()?;
@@ -330,14 +330,14 @@ impl Extensions {
                 self.certificate_policies = Some(spans);
             }
             ExtensionKind::PolicyMappings => {
-                let mut list = reader.expect(tag::SEQUENCE)?.reader();
+                let mut list = reader.require(tag::SEQUENCE)?.reader();
                 if list.is_empty() {
                     return Err(NotDer);
                 }
                 while !list.is_empty() {
-                    let mut mapping = list.expect(tag::SEQUENCE)?.reader();
-                    let issuer_domain = mapping.expect(tag::OID)?.content_span;
-                    let subject_domain = mapping.expect(tag::OID)?.content_span;
+                    let mut mapping = list.require(tag::SEQUENCE)?.reader();
+                    let issuer_domain = mapping.require(tag::OID)?.content_span;
+                    let subject_domain = mapping.require(tag::OID)?.content_span;
                     mapping.end()?;
                     self.policy_mappings.push(PolicyMapping {
                         issuer_domain,
@@ -346,7 +346,7 @@ impl Extensions {
                 }
             }
             ExtensionKind::PolicyConstraints => {
-                let mut fields = reader.expect(tag::SEQUENCE)?.reader();
+                let mut fields = reader.require(tag::SEQUENCE)?.reader();
                 let mut skip_certs = |number| match fields.optional(tag::context(number))? {
                     Some(value) => der::unsigned(value.content).map(Some),
                     None => Ok(None),
@@ -364,7 +364,7 @@ impl Extensions {
                 });
             }
             ExtensionKind::InhibitAnyPolicy => {
-                let skip_certs = reader.expect(tag::INTEGER)?.content;
+                let skip_certs = reader.require(tag::INTEGER)?.content;
                 self.inhibit_any_policy = Some(der::unsigned(skip_certs)?);
             }
         }
@@ -374,7 +374,7 @@ impl Extensions {
 
 /// BasicConstraints ::= SEQUENCE { cA BOOLEAN DEFAULT FALSE, pathLenConstraint INTEGER (0..MAX) OPTIONAL }
 fn basic_constraints(reader: &mut Reader<'_>) -> Result<BasicConstraints, NotDer> {
-    let mut fields = reader.expect(tag::SEQUENCE)?.reader();
+    let mut fields = reader.require(tag::SEQUENCE)?.reader();
     // An explicit FALSE breaks X.690 11.5 but is common in end-entity certificates and says the same.
     let ca = match fields.optional(tag::BOOLEAN)? {
         Some(value) => der::boolean(value.content)?,
@@ -422,7 +422,7 @@ fn general_name(element: &Element<'_>, use_: Use) -> Result<GeneralName, NotDer>
         // directoryName is EXPLICIT, since Name is a CHOICE.
         0xa4 => {
             let mut inner = element.reader();
-            let name = Name::read(&inner.expect(tag::SEQUENCE)?)?;
+            let name = Name::read(&inner.require(tag::SEQUENCE)?)?;
             inner.end()?;
             Ok(GeneralName::Directory(name))
         }
@@ -433,7 +433,7 @@ fn general_name(element: &Element<'_>, use_: Use) -> Result<GeneralName, NotDer>
             }
             _ => Err(NotDer),
         },
-        0xa0 => match element.reader().expect(tag::OID)?.content {
+        0xa0 => match element.reader().require(tag::OID)?.content {
             other_name::SMTP_UTF8_MAILBOX => Ok(GeneralName::SmtpUtf8Mailbox),
             _ => Ok(GeneralName::Other(0)),
         },
@@ -443,7 +443,7 @@ fn general_name(element: &Element<'_>, use_: Use) -> Result<GeneralName, NotDer>
 }
 
 fn name_constraints(reader: &mut Reader<'_>) -> Result<NameConstraints, NotDer> {
-    let mut fields = reader.expect(tag::SEQUENCE)?.reader();
+    let mut fields = reader.require(tag::SEQUENCE)?.reader();
     let mut subtrees = |number| -> Result<Vec<GeneralSubtree>, NotDer> {
         let Some(list) = fields.optional(tag::context_constructed(number))? else {
             return Ok(Vec::new());
@@ -454,7 +454,7 @@ fn name_constraints(reader: &mut Reader<'_>) -> Result<NameConstraints, NotDer> 
         }
         let mut subtrees = Vec::new();
         while !list.is_empty() {
-            let mut fields = list.expect(tag::SEQUENCE)?.reader();
+            let mut fields = list.require(tag::SEQUENCE)?.reader();
             let base = general_name(&fields.any()?, Use::Constraint)?;
             // minimum [0] DEFAULT 0, maximum [1] OPTIONAL
             let minimum = match fields.optional(tag::context(0))? {

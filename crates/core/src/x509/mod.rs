@@ -55,7 +55,7 @@ pub const ANY_POLICY: &[u8] = &[0x55, 0x1d, 0x20, 0x00];
 /// The identifier of an AlgorithmIdentifier's content, dotted, for messages.
 pub(crate) fn dotted_algorithm(algorithm: &[u8]) -> String {
     let oid = der::Reader::new(algorithm)
-        .expect(der::tag::OID)
+        .require(der::tag::OID)
         .map(|element| element.content);
     der::dotted(oid.unwrap_or_default())
 }

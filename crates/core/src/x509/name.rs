@@ -25,7 +25,7 @@ impl Name {
         let mut emails = Vec::new();
         let mut rdns = element.reader();
         while !rdns.is_empty() {
-            canonical.extend(canonical_rdn(&rdns.expect(tag::SET)?, &mut emails)?);
+            canonical.extend(canonical_rdn(&rdns.require(tag::SET)?, &mut emails)?);
         }
         Ok(Self {
             span: element.span,
@@ -94,8 +94,8 @@ pub(super) fn canonical_rdn(
         return Err(NotDer);
     }
     while !rdn.is_empty() {
-        let mut fields = rdn.expect(tag::SEQUENCE)?.reader();
-        let kind = fields.expect(tag::OID)?.content;
+        let mut fields = rdn.require(tag::SEQUENCE)?.reader();
+        let kind = fields.require(tag::OID)?.content;
         let value = fields.any()?;
         fields.end()?;
         if kind.is_empty() {
@@ -222,7 +222,7 @@ mod tests {
     use crate::x509::der::Reader;
 
     fn name(der: &[u8]) -> Result<Name, NotDer> {
-        Name::read(&Reader::new(der).expect(tag::SEQUENCE)?)
+        Name::read(&Reader::new(der).require(tag::SEQUENCE)?)
     }
 
     /// `value` as the one attribute (O) of the one RDN.

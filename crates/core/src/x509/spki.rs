@@ -40,7 +40,7 @@ pub enum EcCurve {
 /// Reads the kind from the AlgorithmIdentifier's content and the key's bits.
 pub(super) fn key_kind(algorithm: &[u8], key_bits: &[u8]) -> Result<KeyKind, NotDer> {
     let mut reader = Reader::new(algorithm);
-    let oid = reader.expect(tag::OID)?;
+    let oid = reader.require(tag::OID)?;
     match oid.content {
         key::RSA_ENCRYPTION => Ok(KeyKind::Rsa {
             modulus_bits: modulus_bits(key_bits)?,
@@ -70,10 +70,10 @@ pub(super) fn key_kind(algorithm: &[u8], key_bits: &[u8]) -> Result<KeyKind, Not
 /// RFC 8017 A.1.1: RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }
 fn modulus_bits(key_bits: &[u8]) -> Result<usize, NotDer> {
     let mut outer = Reader::new(key_bits);
-    let mut key = outer.expect(tag::SEQUENCE)?.reader();
+    let mut key = outer.require(tag::SEQUENCE)?.reader();
     outer.end()?;
-    let modulus = positive_odd(key.expect(tag::INTEGER)?.content)?;
-    let exponent = positive_odd(key.expect(tag::INTEGER)?.content)?;
+    let modulus = positive_odd(key.require(tag::INTEGER)?.content)?;
+    let exponent = positive_odd(key.require(tag::INTEGER)?.content)?;
     key.end()?;
     // RFC 8017 3.1: e is at least 3.
     let (&[first, ..], false) = (modulus, exponent == [1]) else {
