@@ -4,7 +4,6 @@ use ::p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use rustls_pki_types::{
     AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id,
 };
-use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use crate::Hash;
 
@@ -14,14 +13,6 @@ impl Hash {
             Self::Sha256 => alg_id::ECDSA_SHA256,
             Self::Sha384 => alg_id::ECDSA_SHA384,
             Self::Sha512 => alg_id::ECDSA_SHA512,
-        }
-    }
-
-    fn digest(self, message: &[u8]) -> Vec<u8> {
-        match self {
-            Self::Sha256 => Sha256::digest(message).to_vec(),
-            Self::Sha384 => Sha384::digest(message).to_vec(),
-            Self::Sha512 => Sha512::digest(message).to_vec(),
         }
     }
 

@@ -9,10 +9,11 @@ mod ed25519;
 mod rsa;
 
 use rustls_pki_types::{AlgorithmIdentifier, SignatureVerificationAlgorithm, alg_id};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use crate::ecdsa::{P256, P384, P521};
 use crate::ed25519::Ed25519;
-use crate::rsa::{Pkcs1, Pss};
+use crate::rsa::Rsa;
 
 /// All algorithms of this backend. Which of them count is the profile's choice, not made here.
 pub static ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
@@ -25,16 +26,16 @@ pub static ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
     &P521(Hash::Sha256),
     &P521(Hash::Sha384),
     &P521(Hash::Sha512),
-    &Pkcs1::new(Hash::Sha256, alg_id::RSA_PKCS1_SHA256),
-    &Pkcs1::new(Hash::Sha384, alg_id::RSA_PKCS1_SHA384),
-    &Pkcs1::new(Hash::Sha512, alg_id::RSA_PKCS1_SHA512),
+    &Rsa::pkcs1(Hash::Sha256, alg_id::RSA_PKCS1_SHA256),
+    &Rsa::pkcs1(Hash::Sha384, alg_id::RSA_PKCS1_SHA384),
+    &Rsa::pkcs1(Hash::Sha512, alg_id::RSA_PKCS1_SHA512),
     // RFC 4055 section 5: the NULL parameters may be absent, and such certificates exist.
-    &Pkcs1::new(Hash::Sha256, RSA_PKCS1_SHA256_ABSENT_PARAMETERS),
-    &Pkcs1::new(Hash::Sha384, RSA_PKCS1_SHA384_ABSENT_PARAMETERS),
-    &Pkcs1::new(Hash::Sha512, RSA_PKCS1_SHA512_ABSENT_PARAMETERS),
-    &Pss::new(Hash::Sha256, alg_id::RSA_PSS_SHA256),
-    &Pss::new(Hash::Sha384, alg_id::RSA_PSS_SHA384),
-    &Pss::new(Hash::Sha512, alg_id::RSA_PSS_SHA512),
+    &Rsa::pkcs1(Hash::Sha256, RSA_PKCS1_SHA256_ABSENT_PARAMETERS),
+    &Rsa::pkcs1(Hash::Sha384, RSA_PKCS1_SHA384_ABSENT_PARAMETERS),
+    &Rsa::pkcs1(Hash::Sha512, RSA_PKCS1_SHA512_ABSENT_PARAMETERS),
+    &Rsa::pss(Hash::Sha256, alg_id::RSA_PSS_SHA256),
+    &Rsa::pss(Hash::Sha384, alg_id::RSA_PSS_SHA384),
+    &Rsa::pss(Hash::Sha512, alg_id::RSA_PSS_SHA512),
     &Ed25519,
 ];
 
@@ -54,4 +55,14 @@ enum Hash {
     Sha256,
     Sha384,
     Sha512,
+}
+
+impl Hash {
+    fn digest(self, message: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Sha256 => Sha256::digest(message).to_vec(),
+            Self::Sha384 => Sha384::digest(message).to_vec(),
+            Self::Sha512 => Sha512::digest(message).to_vec(),
+        }
+    }
 }
