@@ -49,8 +49,16 @@ struct Inquiry<'a> {
     covered: Reasons,
     /// The most useful reason why the status is unknown.
     fault: CrlFault,
-    /// An expired CRL lists the certificate.
-    listed_when_expired: Option<RevocationReason>,
+    /// An expired CRL lists the certificate, and no later one says otherwise.
+    listed_when_expired: Option<Listing>,
+}
+
+/// What an expired CRL says of a certificate.
+struct Listing {
+    reason: RevocationReason,
+    this_update: UnixSeconds,
+    /// The reasons that the CRL speaks about.
+    scope: Reasons,
 }
 
 /// Tells the status of `certificate`.
@@ -94,22 +102,30 @@ pub(crate) fn status(
                     Err(Unusable::Stop(fault)) => return Err(fault),
                 }
                 if inquiry.covered.contains(Reasons::ALL) {
-                    return Ok(Status::Good);
+                    return Ok(inquiry.conclude());
                 }
             }
         }
     }
-    if inquiry.covered != Reasons::NONE {
-        inquiry.note(CrlFault::SomeReasonsOnly);
-    }
-    // Ours: what was revoked stays so until a later CRL says otherwise.
-    Ok(match inquiry.listed_when_expired {
-        Some(reason) => Status::Revoked(reason),
-        None => Status::Unknown(inquiry.fault),
-    })
+    Ok(inquiry.conclude())
 }
 
 impl<'a> Inquiry<'a> {
+    /// What follows where no current CRL lists the certificate.
+    fn conclude(mut self) -> Status {
+        // Ours: what was revoked stays so until a later CRL says otherwise.
+        if let Some(listing) = self.listed_when_expired {
+            return Status::Revoked(listing.reason);
+        }
+        if self.covered.contains(Reasons::ALL) {
+            return Status::Good;
+        }
+        if self.covered != Reasons::NONE {
+            self.note(CrlFault::SomeReasonsOnly);
+        }
+        Status::Unknown(self.fault)
+    }
+
     fn note(&mut self, fault: CrlFault) {
         if fault.rank() > self.fault.rank() {
             self.fault = fault;
@@ -158,7 +174,11 @@ impl<'a> Inquiry<'a> {
             && delta.is_none()
         {
             if let Some(EntryStatus::Revoked(reason)) = entry {
-                self.listed_when_expired.get_or_insert(reason);
+                self.listed_when_expired.get_or_insert_with(|| Listing {
+                    reason,
+                    this_update: crl.this_update(),
+                    scope: reasons,
+                });
             }
             return Err(Unusable::Fault(fault));
         }
@@ -167,6 +187,12 @@ impl<'a> Inquiry<'a> {
             Some(EntryStatus::Revoked(reason)) => Ok(Some(reason)),
             // k, l
             Some(EntryStatus::Removed) | None => {
+                let newest = delta.unwrap_or(crl).this_update();
+                if self.listed_when_expired.as_ref().is_some_and(|listing| {
+                    newest > listing.this_update && reasons.contains(listing.scope)
+                }) {
+                    self.listed_when_expired = None;
+                }
                 self.covered = self.covered.union(reasons);
                 Ok(None)
             }
