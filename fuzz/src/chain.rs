@@ -8,7 +8,7 @@ use mtls_gate_core::client_cert::ClientCert;
 use mtls_gate_core::forwarded::ForwardedChain;
 use mtls_gate_core::limits::RequestLimits;
 use mtls_gate_core::path::{MAX_DEPTH, Policy, Profile};
-use mtls_gate_core::trust::TrustStore;
+use mtls_gate_core::trust::{Trust, TrustStore};
 use mtls_gate_core::variables::{Variable, Variables};
 use mtls_gate_core::x509::{Certificate, KeyPurpose, UnixSeconds};
 
@@ -47,7 +47,14 @@ pub fn run(data: &[u8]) {
     };
     let (anchors, intermediates) = (configured(ANCHOR), configured(INTERMEDIATE));
     let namesakes = anchors.len() + intermediates.len();
-    let store = TrustStore::new(anchors, intermediates, &configured(ALLOWLISTED));
+    let store = TrustStore::new(anchors, intermediates);
+    // Half of the runs ask for an X.509-SVID of this one trust domain.
+    let trust = if input.settings[0] & 4 == 0 {
+        Trust::from(store)
+    } else {
+        Trust::spiffe([("example.com".into(), store)].into())
+    };
+    let trust = trust.with_allowlist(&configured(ALLOWLISTED));
     let presented: Vec<Vec<u8>> = of_kind(PRESENTED).collect();
     let time = time(input.settings[1], &presented);
 
@@ -64,7 +71,7 @@ pub fn run(data: &[u8]) {
             let chain = ForwardedChain::from_der(presented, &limits);
             ClientCert::judge(
                 chain,
-                Some(&store),
+                Some(&trust),
                 &policy,
                 &limits,
                 ALGORITHMS,
@@ -80,7 +87,7 @@ pub fn run(data: &[u8]) {
         );
         let variables = Variables::from(&verdict);
         check_variables(&verdict, &variables);
-        check_verified(&verdict, &presented, &store, &policy, time);
+        check_verified(&verdict, &presented, &trust, &policy, time);
         for other_order in other_orders(&presented) {
             let again = Variables::from(&judge(other_order));
             assert_eq!(variables, again, "{profile:?}: another order");
@@ -143,7 +150,7 @@ fn check_variables(verdict: &ClientCert, variables: &Variables) {
 fn check_verified(
     verdict: &ClientCert,
     presented: &[Vec<u8>],
-    store: &TrustStore,
+    trust: &Trust,
     policy: &Policy,
     time: UnixSeconds,
 ) {
@@ -152,9 +159,10 @@ fn check_verified(
     };
     assert_eq!(Some(end_entity.der()), presented.first().map(Vec::as_slice));
     let [issuers @ .., anchor] = path.as_slice() else {
-        assert!(store.is_allowlisted(end_entity.der()));
+        assert!(trust.is_allowlisted(end_entity.der()));
         return;
     };
+    let store = trust.store_for(end_entity).unwrap();
     assert!(store.anchors().contains(anchor));
     assert!(path.len() < MAX_DEPTH);
     for issuer in issuers {

@@ -59,7 +59,6 @@ impl Chain {
         TrustStore::new(
             vec![Certificate::parse(self.anchor.clone()).unwrap()],
             vec![],
-            &[],
         )
     }
 }

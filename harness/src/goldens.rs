@@ -55,6 +55,10 @@ pub struct CaseFile {
     /// Limits that are not at their defaults.
     #[serde(default)]
     pub limits: BTreeMap<String, u64>,
+    /// Trust domains, and which certificates of `anchors.pem` each one trusts, from 0. The
+    /// configured intermediates go to each.
+    #[serde(default)]
+    pub spiffe_trust_stores: BTreeMap<String, Vec<usize>>,
 }
 
 /// `expected.json`
@@ -184,11 +188,33 @@ impl Golden {
         if pems.iter().any(|pem| !pem.is_empty())
             && let Some(document) = document.as_object_mut()
         {
-            let trust_config = json!({
-                "trustStores": [{
-                    "trustAnchors": entries(&self.anchors_pem),
+            let anchors = entries(&self.anchors_pem);
+            let store = |anchors: &[Value]| {
+                json!({
+                    "trustAnchors": anchors,
                     "intermediateCas": entries(&self.intermediates_pem),
-                }],
+                })
+            };
+            let spiffe: BTreeMap<&str, Value> = self
+                .case
+                .spiffe_trust_stores
+                .iter()
+                .map(|(domain, positions)| {
+                    let chosen: Vec<Value> = positions
+                        .iter()
+                        .filter_map(|position| anchors.get(*position).cloned())
+                        .collect();
+                    (domain.as_str(), store(&chosen))
+                })
+                .collect();
+            let stores = if spiffe.is_empty() {
+                vec![store(&anchors)]
+            } else {
+                Vec::new()
+            };
+            let trust_config = json!({
+                "trustStores": stores,
+                "spiffeTrustStores": spiffe,
                 "allowlistedCertificates": entries(&self.allowlist_pem),
             });
             document.insert("trustConfig".to_owned(), trust_config);
@@ -284,6 +310,15 @@ fn words_of(rule: &str) -> Option<&'static str> {
         "search_budget" => "search stopped after",
         "self_signed" => "self-signed and not on the allowlist",
         "signature_algorithm_mismatch" => "signatureAlgorithm differs",
+        "svid_ca" => "an X.509-SVID of a workload is no CA",
+        "svid_crl_sign" => "X.509-SVID holds cRLSign",
+        "svid_digital_signature" => "X.509-SVID lacks digitalSignature",
+        "svid_id" => "URI alternative name is not a SPIFFE ID",
+        "svid_key_cert_sign" => "X.509-SVID holds keyCertSign",
+        "svid_no_uri" => "0 URI alternative names",
+        "svid_path" => "SPIFFE ID has no path",
+        "svid_trust_domain" => "no SPIFFE trust store for",
+        "svid_two_uris" => "2 URI alternative names",
         "unknown_critical_extension" => "critical extension",
         "unsupported_signature_algorithm" | "weak_hash" => "signature algorithm",
         _ => return None,

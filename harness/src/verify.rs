@@ -14,7 +14,7 @@ use mtls_gate_core::forwarded::pem::{self, Around, Bounds, Label};
 use mtls_gate_core::limits::RequestLimits;
 use mtls_gate_core::path::{Policy, Profile};
 use mtls_gate_core::revocation::{Revocation, RevocationMode};
-use mtls_gate_core::trust::TrustStore;
+use mtls_gate_core::trust::{Trust, TrustStore};
 use mtls_gate_core::variables::{Variable, Variables};
 use mtls_gate_core::x509::{Certificate, Crl, KeyPurpose, Name, UnixSeconds};
 use serde_json::{Value, json};
@@ -158,7 +158,7 @@ fn parse_time(text: &str) -> Result<UnixSeconds, String> {
 /// # Errors
 /// The input cannot be read.
 pub fn run(options: &VerifyOptions, out: &mut impl Write) -> Result<bool, VerifyError> {
-    let (trust, mut warnings) = trust_store(options)?;
+    let (trust, mut warnings) = trust(options)?;
     let trust = trust.with_revocation(revocation(options, &mut warnings)?);
     let chain = certificates_der(&options.chain)?;
     let profile = match options.profile {
@@ -200,14 +200,14 @@ fn now() -> Option<UnixSeconds> {
     i64::try_from(since.as_secs()).ok().map(UnixSeconds)
 }
 
-fn trust_store(options: &VerifyOptions) -> Result<(TrustStore, Vec<String>), VerifyError> {
+fn trust(options: &VerifyOptions) -> Result<(Trust, Vec<String>), VerifyError> {
     if let Some(path) = &options.trust_config {
         let (document, warnings) = resources::trust_config(path)?;
-        let store = config::trust_store(&document).map_err(|source| VerifyError::TrustConfig {
+        let trust = config::trust(&document).map_err(|source| VerifyError::TrustConfig {
             path: path.clone(),
             source,
         })?;
-        return Ok((store, warnings));
+        return Ok((trust, warnings));
     }
     let certificates = |path: &Option<PathBuf>| match path {
         Some(path) => certificate_file(path),
@@ -215,7 +215,7 @@ fn trust_store(options: &VerifyOptions) -> Result<(TrustStore, Vec<String>), Ver
     };
     let anchors = certificates(&options.anchors)?;
     let intermediates = certificates(&options.intermediates)?;
-    Ok((TrustStore::new(anchors, intermediates, &[]), Vec::new()))
+    Ok((TrustStore::new(anchors, intermediates).into(), Vec::new()))
 }
 
 fn certificate_file(path: &Path) -> Result<Vec<Certificate>, VerifyError> {

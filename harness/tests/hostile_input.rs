@@ -42,7 +42,7 @@ fn a_changed_certificate_is_never_verified() {
         let judge = |chain: Vec<Vec<u8>>| {
             ClientCert::judge(
                 ForwardedChain::from_der(chain, &config.limits),
-                config.trust_store.as_ref(),
+                config.trust.as_ref(),
                 &config.policy,
                 &config.limits,
                 ALGORITHMS,
@@ -100,10 +100,10 @@ fn a_changed_crl_never_helps() {
         let verified = |crls: &[Vec<u8>]| {
             let crls = crls.iter().cloned().filter_map(|der| Crl::parse(der).ok());
             let revocation = Revocation::new(RevocationMode::Required, crls.collect());
-            let store = config.trust_store.clone().unwrap();
+            let trust = config.trust.clone().unwrap();
             ClientCert::judge(
                 ForwardedChain::from_der(chain.clone(), &config.limits),
-                Some(&store.with_revocation(revocation)),
+                Some(&trust.with_revocation(revocation)),
                 &config.policy,
                 &config.limits,
                 ALGORITHMS,

@@ -6,7 +6,7 @@ use crate::error::Refusal;
 use crate::forwarded::ForwardedChain;
 use crate::limits::{NAME_CONSTRAINTS, RequestLimits, SAME_SUBJECT_AND_KEY};
 use crate::path::{self, Algorithms, Policy};
-use crate::trust::TrustStore;
+use crate::trust::{Trust, TrustStore};
 use crate::x509::{Certificate, UnixSeconds};
 
 /// The verdict, with no more than may leave the gate: an unverified certificate shows its
@@ -53,7 +53,7 @@ impl ClientCert {
     #[must_use]
     pub fn judge(
         presented: ForwardedChain,
-        trust: Option<&TrustStore>,
+        trust: Option<&Trust>,
         policy: &Policy,
         limits: &RequestLimits,
         algorithms: Algorithms,
@@ -103,7 +103,14 @@ impl ClientCert {
             Err(refusal) => return refused(refusal),
         };
         // 4. Keys and sizes of the PKI.
-        if let Err(refusal) = check_presented(&end_entity, &others, trust, policy) {
+        if let Err(refusal) = check_keys(&end_entity, &others, policy) {
+            return refused(refusal);
+        }
+        let store = match trust.store_for(&end_entity) {
+            Ok(store) => store,
+            Err(fault) => return refused(fault.into()),
+        };
+        if let Err(refusal) = check_intermediates(&others, store) {
             return refused(refusal);
         }
         // 5. Path building and validation.
@@ -113,7 +120,7 @@ impl ClientCert {
         let built = path::build(
             &end_entity,
             &others,
-            trust,
+            store,
             policy,
             algorithms,
             validation_time,
@@ -146,26 +153,30 @@ fn parse_others(others: Vec<Vec<u8>>) -> Result<Vec<Certificate>, Refusal> {
     others.into_iter().enumerate().map(parse).collect()
 }
 
-/// Google's checks before validation, each over all presented certificates.
-fn check_presented(
+/// Google: algorithm before size before curve, whichever presented certificate has the fault.
+fn check_keys(
     end_entity: &Certificate,
     others: &[Certificate],
-    trust: &TrustStore,
     policy: &Policy,
 ) -> Result<(), Refusal> {
-    let presented = || core::iter::once(end_entity).chain(others).enumerate();
-    // Algorithm before size before curve, whichever certificate has the fault.
-    let worst = presented()
+    let worst = core::iter::once(end_entity)
+        .chain(others)
+        .enumerate()
         .filter_map(|(index, certificate)| {
             let fault = policy.profile.check_key(certificate.key()).err()?;
             Some((fault, index))
         })
         .min();
-    if let Some((fault, index)) = worst {
-        return Err(Refusal::Key { index, fault });
+    match worst {
+        Some((fault, index)) => Err(Refusal::Key { index, fault }),
+        None => Ok(()),
     }
-    check_same_subject_and_key(others, trust)?;
-    for (index, certificate) in presented().skip(1) {
+}
+
+/// Google's limits on presented intermediates, checked before validation.
+fn check_intermediates(others: &[Certificate], store: &TrustStore) -> Result<(), Refusal> {
+    check_same_subject_and_key(others, store)?;
+    for (index, certificate) in (1_usize..).zip(others) {
         let constraints = &certificate.extensions().name_constraints;
         if constraints
             .as_ref()
@@ -181,7 +192,7 @@ fn check_presented(
 }
 
 /// Presented and configured intermediates together; one certificate counts once.
-fn check_same_subject_and_key(others: &[Certificate], trust: &TrustStore) -> Result<(), Refusal> {
+fn check_same_subject_and_key(others: &[Certificate], store: &TrustStore) -> Result<(), Refusal> {
     for certificate in others {
         let same = |other: &&Certificate| {
             other.spki() == certificate.spki() && other.subject().matches(certificate.subject())
@@ -189,7 +200,7 @@ fn check_same_subject_and_key(others: &[Certificate], trust: &TrustStore) -> Res
         let mut distinct: Vec<&Certificate> = Vec::new();
         for other in others
             .iter()
-            .chain(trust.intermediates_named(certificate.subject()))
+            .chain(store.intermediates_named(certificate.subject()))
             .filter(same)
         {
             if !distinct.contains(&other) {

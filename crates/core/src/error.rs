@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use crate::forwarded::DecodeError;
 use crate::path::{KeyFault, PathError, PathFault};
+use crate::spiffe::SvidFault;
 use crate::x509::ParseError;
 
 /// Why a client's certificate is not verified: one reason, for logs.
@@ -64,6 +65,9 @@ pub enum Refusal {
         /// The limit.
         limit: usize,
     },
+    /// With SPIFFE trust stores: no store for this end entity.
+    #[error("presented certificate 0: {0}")]
+    Svid(#[from] SvidFault),
     /// No acceptable path to a trust anchor.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -139,7 +143,9 @@ impl From<&Refusal> for ClientCertError {
         match refusal {
             Refusal::NotProvided => Self::NotProvided,
             Refusal::NotPerformed => Self::ValidationNotPerformed,
-            Refusal::NoClock | Refusal::Decode(_) | Refusal::Parse { .. } => Self::ValidationFailed,
+            Refusal::NoClock | Refusal::Decode(_) | Refusal::Parse { .. } | Refusal::Svid(_) => {
+                Self::ValidationFailed
+            }
             Refusal::TooManyCertificates { .. } => Self::ChainExceededLimit,
             Refusal::PayloadTooLarge { .. } => Self::ExceededSizeLimit,
             Refusal::Key { fault, .. } => match fault {

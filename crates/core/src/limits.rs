@@ -6,6 +6,8 @@ pub const PEM_ENTRY_BYTES: usize = 5 * 1024;
 pub const STORE_CERTIFICATES: usize = 200;
 /// Certificate Manager quotas: intermediates in one trust store.
 pub const STORE_INTERMEDIATES: usize = 100;
+/// Ours: SPIFFE trust domains in one trust config.
+pub const SPIFFE_TRUST_DOMAINS: usize = 100;
 /// Certificate Manager quotas: allowlisted certificates.
 pub const ALLOWLISTED_CERTIFICATES: usize = 500;
 /// Google, logging page: intermediates with one subject and one public key.

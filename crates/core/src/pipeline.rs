@@ -64,7 +64,7 @@ impl Pipeline {
         }
         ClientCert::judge(
             connection.decode(&self.config.limits),
-            self.config.trust_store.as_ref(),
+            self.config.trust.as_ref(),
             &self.config.policy,
             &self.config.limits,
             self.algorithms,

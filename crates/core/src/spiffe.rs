@@ -1,6 +1,10 @@
-//! SPIFFE IDs (SPIFFE-ID standard, section 2).
+//! SPIFFE IDs (SPIFFE-ID standard, section 2) and the certificates that hold them (X509-SVID
+//! standard).
+
+use thiserror::Error;
 
 use crate::limits::SPIFFE_ID_BYTES;
+use crate::x509::Certificate;
 
 const SCHEME: &str = "spiffe://";
 /// SPIFFE-ID 2.1
@@ -110,6 +114,72 @@ pub fn is_path_segment(segment: &str) -> bool {
 pub fn is_spiffe_uri(uri: &[u8]) -> bool {
     uri.get(..7)
         .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"spiffe:"))
+}
+
+/// Why a certificate is no X.509-SVID of a workload, or of none that is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SvidFault {
+    /// X509-SVID 2
+    #[error("{count} URI alternative names, an X.509-SVID has exactly one")]
+    UriCount {
+        /// How many there are.
+        count: usize,
+    },
+    /// X509-SVID 2
+    #[error("the URI alternative name is not a SPIFFE ID")]
+    NotSpiffeId,
+    /// X509-SVID 5.2: only signing certificates do without.
+    #[error("the SPIFFE ID has no path, and names a trust domain, not a workload")]
+    NoPath,
+    /// X509-SVID 4.1, 5.2
+    #[error("an X.509-SVID of a workload is no CA")]
+    IsCa,
+    /// X509-SVID 4.3, 5.2
+    #[error("keyUsage of an X.509-SVID holds keyCertSign")]
+    KeyCertSign,
+    /// X509-SVID 4.3, 5.2
+    #[error("keyUsage of an X.509-SVID holds cRLSign")]
+    CrlSign,
+    /// X509-SVID 4.3
+    #[error("keyUsage of an X.509-SVID lacks digitalSignature")]
+    NoDigitalSignature,
+    /// No trust store is configured for it.
+    #[error("no SPIFFE trust store for the certificate's trust domain")]
+    UnknownTrustDomain,
+}
+
+/// The SPIFFE ID of an end entity, if it is an X.509-SVID as section 5.2 asks for. Whether it is to
+/// be believed is not asked here.
+///
+/// # Errors
+/// The first rule that it breaks.
+pub fn svid_id(end_entity: &Certificate) -> Result<SpiffeId<'_>, SvidFault> {
+    let mut uris = end_entity.uri_sans();
+    let (Some(uri), None) = (uris.next(), uris.next()) else {
+        return Err(SvidFault::UriCount {
+            count: end_entity.uri_sans().count(),
+        });
+    };
+    let id = core::str::from_utf8(uri)
+        .ok()
+        .and_then(|uri| SpiffeId::parse(uri).ok())
+        .ok_or(SvidFault::NotSpiffeId)?;
+    if id.path().is_empty() {
+        return Err(SvidFault::NoPath);
+    }
+    let extensions = end_entity.extensions();
+    if extensions
+        .basic_constraints
+        .is_some_and(|constraints| constraints.ca)
+    {
+        return Err(SvidFault::IsCa);
+    }
+    match extensions.key_usage {
+        Some(usage) if usage.key_cert_sign() => Err(SvidFault::KeyCertSign),
+        Some(usage) if usage.crl_sign() => Err(SvidFault::CrlSign),
+        Some(usage) if !usage.digital_signature() => Err(SvidFault::NoDigitalSignature),
+        _ => Ok(id),
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,107 @@
-//! The trust store: anchors, configured intermediates, allowlist.
+//! What a trust config trusts: a trust store, or one for each SPIFFE trust domain, and an allowlist.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::revocation::Revocation;
+use crate::spiffe::{self, SvidFault};
 use crate::x509::{Certificate, Name};
 
-/// What a configuration trusts. Immutable once built.
+/// A whole trust config. Immutable once built.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    stores: Stores,
+    allowlist: BTreeSet<Box<[u8]>>,
+}
+
+#[derive(Clone, Debug)]
+enum Stores {
+    One(TrustStore),
+    /// By the trust domain's name.
+    Spiffe(BTreeMap<Box<str>, TrustStore>),
+}
+
+impl From<TrustStore> for Trust {
+    fn from(store: TrustStore) -> Self {
+        Self {
+            stores: Stores::One(store),
+            allowlist: BTreeSet::new(),
+        }
+    }
+}
+
+impl Trust {
+    /// Trusts X.509-SVIDs only, each by the store of its own trust domain.
+    #[must_use]
+    pub fn spiffe(stores: BTreeMap<Box<str>, TrustStore>) -> Self {
+        Self {
+            stores: Stores::Spiffe(stores),
+            allowlist: BTreeSet::new(),
+        }
+    }
+
+    /// The same, with certificates that are accepted as they are.
+    #[must_use]
+    pub fn with_allowlist(mut self, certificates: &[Certificate]) -> Self {
+        self.allowlist = certificates
+            .iter()
+            .map(|certificate| certificate.der().into())
+            .collect();
+        self
+    }
+
+    /// The same, with CRLs to look at.
+    #[must_use]
+    pub fn with_revocation(mut self, revocation: Revocation) -> Self {
+        let revocation = Arc::new(revocation);
+        for store in self.stores_mut() {
+            store.revocation = Arc::clone(&revocation);
+        }
+        self
+    }
+
+    /// The whole certificate is on the allowlist.
+    #[must_use]
+    pub fn is_allowlisted(&self, der: &[u8]) -> bool {
+        self.allowlist.contains(der)
+    }
+
+    /// The store that this end entity is validated against, and no other. Nothing is proven by
+    /// being given one.
+    ///
+    /// # Errors
+    /// With SPIFFE trust stores: it is no X.509-SVID, or of a trust domain that is not trusted.
+    pub fn store_for(&self, end_entity: &Certificate) -> Result<&TrustStore, SvidFault> {
+        match &self.stores {
+            Stores::One(store) => Ok(store),
+            Stores::Spiffe(stores) => {
+                let id = spiffe::svid_id(end_entity)?;
+                stores
+                    .get(id.trust_domain().as_str())
+                    .ok_or(SvidFault::UnknownTrustDomain)
+            }
+        }
+    }
+
+    /// Every store.
+    pub fn stores(&self) -> impl Iterator<Item = &TrustStore> {
+        let (one, many) = match &self.stores {
+            Stores::One(store) => (Some(store), None),
+            Stores::Spiffe(stores) => (None, Some(stores.values())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    fn stores_mut(&mut self) -> impl Iterator<Item = &mut TrustStore> {
+        let (one, many) = match &mut self.stores {
+            Stores::One(store) => (Some(store), None),
+            Stores::Spiffe(stores) => (None, Some(stores.values_mut())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+}
+
+/// Trust anchors and configured intermediates. Immutable once built.
 #[derive(Clone, Debug, Default)]
 pub struct TrustStore {
     anchors: Vec<Certificate>,
@@ -13,20 +109,15 @@ pub struct TrustStore {
     anchors_by_subject: BTreeMap<Box<[u8]>, Vec<usize>>,
     intermediates_by_subject: BTreeMap<Box<[u8]>, Vec<usize>>,
     configured: BTreeSet<Box<[u8]>>,
-    allowlist: BTreeSet<Box<[u8]>>,
     namesakes: usize,
-    revocation: Revocation,
+    revocation: Arc<Revocation>,
 }
 
 impl TrustStore {
     /// Indexes the certificates by subject. One that is named twice counts once, and as an anchor
     /// if it is one.
     #[must_use]
-    pub fn new(
-        mut anchors: Vec<Certificate>,
-        mut intermediates: Vec<Certificate>,
-        allowlist: &[Certificate],
-    ) -> Self {
+    pub fn new(mut anchors: Vec<Certificate>, mut intermediates: Vec<Certificate>) -> Self {
         let mut configured: BTreeSet<Box<[u8]>> = BTreeSet::new();
         let mut first = |certificate: &Certificate| configured.insert(certificate.der().into());
         anchors.retain(&mut first);
@@ -44,20 +135,16 @@ impl TrustStore {
             intermediates_by_subject,
             namesakes,
             configured,
-            allowlist: allowlist
-                .iter()
-                .map(|certificate| certificate.der().into())
-                .collect(),
             anchors,
             intermediates,
-            revocation: Revocation::default(),
+            revocation: Arc::default(),
         }
     }
 
     /// The same, with CRLs to look at.
     #[must_use]
     pub fn with_revocation(mut self, revocation: Revocation) -> Self {
-        self.revocation = revocation;
+        self.revocation = Arc::new(revocation);
         self
     }
 
@@ -77,12 +164,6 @@ impl TrustStore {
     #[must_use]
     pub fn intermediates(&self) -> &[Certificate] {
         &self.intermediates
-    }
-
-    /// The whole certificate is on the allowlist.
-    #[must_use]
-    pub fn is_allowlisted(&self, der: &[u8]) -> bool {
-        self.allowlist.contains(der)
     }
 
     /// How many configured certificates beside the first share one name, at the most.

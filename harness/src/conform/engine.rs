@@ -224,7 +224,7 @@ fn build(inputs: &Inputs, rules: &Rules) -> Result<(), String> {
         .map_err(|fault| format!("end entity: key is not allowed: {fault:?}"))?;
     let (anchors, anchor_fault) = readable(&inputs.anchors, parse);
     let (candidates, candidate_fault) = readable(&inputs.candidates, parse);
-    let store = TrustStore::new(anchors, Vec::new(), &[]).with_revocation(revocation(inputs));
+    let store = TrustStore::new(anchors, Vec::new()).with_revocation(revocation(inputs));
     path::build(
         &end_entity,
         &candidates,

@@ -4,9 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use mtls_gate_core::client_cert::ClientCert;
-use mtls_gate_core::spiffe::{SpiffeId, TrustDomain};
-use mtls_gate_core::variables::{Variable, Variables};
+use mtls_gate_core::forwarded::ForwardedChain;
+use mtls_gate_core::limits::RequestLimits;
+use mtls_gate_core::path::{Policy, Profile};
+use mtls_gate_core::spiffe::{SpiffeId, TrustDomain, svid_id};
+use mtls_gate_core::trust::{Trust, TrustStore};
 use mtls_gate_core::x509::Certificate;
+use mtls_gate_rustcrypto::ALGORITHMS;
 use serde::Deserialize;
 
 use super::engine::{Verdict, timed};
@@ -129,7 +133,7 @@ pub fn run(options: &Options) -> Result<Report, ConformError> {
     }
     cases.extend(file.x509svid_verify.iter().map(|row| {
         let id = format!("x509svid_verify/{}", row.case);
-        let reason = "x509svid_verify describes its cases without files";
+        let reason = "described without files; played by the goldens spiffe_*";
         Case::skipped(SUITE, "x509svid_verify", id, expected(row.accept), reason)
     }));
     Ok(Report {
@@ -241,41 +245,64 @@ fn matcher(row: &Matcher) -> Vec<Case> {
     row.results.iter().map(case).collect()
 }
 
-/// The ID that the core would tell a backend, were the certificate verified. What X509-SVID asks of
-/// basicConstraints and keyUsage is not the core's yet, so a row that refuses for such a reason is
-/// skipped, unless there is no ID either.
+/// What the core makes of an X.509-SVID's files. A signing certificate beside it is judged as the
+/// trust anchor of the SVID's trust domain, every field of it counting.
 fn svid(row: &Svid, file: &[u8]) -> Case {
     let text = String::from_utf8_lossy(file);
-    let mut case = judged("x509svid_parse", &row.file, row.accept, || {
-        let blocks = match pem_blocks(&text) {
-            Ok(blocks) => blocks,
+    judged("x509svid_parse", &row.file, row.accept, || {
+        let certificates = match certificates(&text) {
+            Ok(certificates) => certificates,
             Err(what) => return Verdict::Refused(what),
         };
-        let mut certificates = Vec::new();
-        for (_, der) in blocks {
-            match Certificate::parse(der) {
-                Ok(certificate) => certificates.push(certificate),
-                Err(error) => return Verdict::Refused(error.to_string()),
-            }
-        }
-        let Some(end_entity) = certificates.into_iter().next() else {
+        let Some(end_entity) = certificates.first() else {
             return Verdict::Refused("no PEM block".to_owned());
         };
-        let verified = ClientCert::Verified {
-            end_entity: Box::new(end_entity),
-            path: Vec::new(),
+        let id = match svid_id(end_entity) {
+            Ok(id) => id,
+            Err(fault) => return Verdict::Refused(fault.to_string()),
         };
-        let variables = Variables::from(&verified);
-        let id = variables.get(Variable::SpiffeId);
-        match &row.spiffe_id {
-            _ if id.is_empty() => Verdict::Refused("no SPIFFE ID".to_owned()),
-            Some(wanted) if wanted != id => Verdict::Refused(format!("the ID is {id}")),
-            _ => Verdict::Accepted,
+        if row
+            .spiffe_id
+            .as_deref()
+            .is_some_and(|wanted| wanted != id.as_str())
+        {
+            return Verdict::Refused(format!("the ID is {}", id.as_str()));
         }
-    });
-    if case.verdict == Verdict::Accepted && !row.accept {
-        let reason = "asks for rules of X509-SVID beyond the ID, which the core does not have yet";
-        case = Case::skipped(SUITE, "x509svid_parse", case.id, Expected::Refuse, reason);
+        match certificates.get(1..) {
+            None | Some([]) => Verdict::Accepted,
+            Some(issuers) => signed_by(end_entity, id.trust_domain(), issuers),
+        }
+    })
+}
+
+fn certificates(text: &str) -> Result<Vec<Certificate>, String> {
+    pem_blocks(text)?
+        .into_iter()
+        .map(|(_, der)| Certificate::parse(der).map_err(|error| error.to_string()))
+        .collect()
+}
+
+fn signed_by(
+    end_entity: &Certificate,
+    domain: TrustDomain<'_>,
+    issuers: &[Certificate],
+) -> Verdict {
+    let store = TrustStore::new(issuers.to_vec(), Vec::new());
+    let policy = Policy {
+        enforce_anchor_constraints: true,
+        ..Policy::new(Profile::Rfc5280, None)
+    };
+    let limits = RequestLimits::default();
+    let client_cert = ClientCert::judge(
+        ForwardedChain::from_der(vec![end_entity.der().to_vec()], &limits),
+        Some(&Trust::spiffe([(domain.as_str().into(), store)].into())),
+        &policy,
+        &limits,
+        ALGORITHMS,
+        Some(end_entity.not_before()),
+    );
+    match client_cert {
+        ClientCert::Unverified { refusal, .. } => Verdict::Refused(refusal.to_string()),
+        ClientCert::Off | ClientCert::Verified { .. } => Verdict::Accepted,
     }
-    case
 }

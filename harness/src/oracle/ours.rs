@@ -6,7 +6,7 @@ use mtls_gate_core::forwarded::ForwardedChain;
 use mtls_gate_core::limits::RequestLimits;
 use mtls_gate_core::path::{Policy, Profile};
 use mtls_gate_core::revocation::{Revocation, RevocationMode};
-use mtls_gate_core::trust::TrustStore;
+use mtls_gate_core::trust::{Trust, TrustStore};
 use mtls_gate_core::x509::{Certificate, Crl, KeyPurpose};
 use mtls_gate_rustcrypto::ALGORITHMS;
 
@@ -71,14 +71,14 @@ impl Ours {
             .filter_map(|der| Crl::parse(der.clone()).ok())
             .collect();
         let store =
-            TrustStore::new(anchors, Vec::new(), &[]).with_revocation(Revocation::new(mode, crls));
+            TrustStore::new(anchors, Vec::new()).with_revocation(Revocation::new(mode, crls));
         let presented = core::iter::once(&question.end_entity)
             .chain(&question.intermediates)
             .cloned()
             .collect();
         ClientCert::judge(
             ForwardedChain::from_der(presented, &LIMITS),
-            Some(&store),
+            Some(&Trust::from(store)),
             &self.policy(question),
             &LIMITS,
             ALGORITHMS,

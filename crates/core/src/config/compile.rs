@@ -1,5 +1,7 @@
 //! From the typed document to what a request needs, with Google's limits.
 
+use std::collections::BTreeMap;
+
 use super::resources::{
     ClientValidationMode, Document, HeaderAction, HeaderOption, Limits, PemCertificate,
     RejectionAction, ServerTlsPolicy, TrustConfig,
@@ -10,13 +12,14 @@ use crate::headers::FoldedName;
 use crate::limits::{
     ALLOWLISTED_CERTIFICATES, CRL_BYTES, CRLS, CUSTOM_HEADER_BYTES, CUSTOM_HEADERS,
     NAME_CONSTRAINTS, PEM_ENTRY_BYTES, REJECTION_BODY_BYTES, RequestLimits, SAME_SUBJECT_AND_KEY,
-    STORE_CERTIFICATES, STORE_INTERMEDIATES,
+    SPIFFE_TRUST_DOMAINS, STORE_CERTIFICATES, STORE_INTERMEDIATES,
 };
 use crate::path::Policy;
 use crate::pipeline::FORWARDED_HEADER;
 use crate::revocation::{Revocation, RevocationMode};
+use crate::spiffe::TrustDomain;
 use crate::template::Template;
-use crate::trust::TrustStore;
+use crate::trust::{Trust, TrustStore};
 use crate::x509::{Certificate, Crl, KeyPurpose};
 
 /// Google, custom headers: names that a load balancer does not set.
@@ -46,6 +49,9 @@ const FORBIDDEN_PREFIXES: [&str; 4] = ["x-google", "x-goog-", "x-gfe", "x-amz-"]
 /// under these names never goes on. RFC 9440 section 4 asks so for its two.
 const CERTIFICATE_HEADERS: [&str; 3] = [FORWARDED_HEADER, "client-cert", "client-cert-chain"];
 
+/// How much of a name is repeated in an error.
+const SHOWN_CHARACTERS: usize = 64;
+
 fn folded(name: &str) -> FoldedName {
     FoldedName::new(name.as_bytes())
 }
@@ -60,7 +66,7 @@ fn error(path: Path<'_>, reason: impl Into<String>) -> ConfigError {
 pub(super) fn config(document: Document) -> Result<Config, ConfigError> {
     let mode = mode(document.server_tls_policy.as_deref())?;
     check_trust_config_name(&document)?;
-    let trust_store = match (&document.trust_config, mode) {
+    let configured = match (&document.trust_config, mode) {
         (Some(_), Mode::Off) => {
             return Err(error(
                 format_args!("serverTlsPolicy.mtlsPolicy"),
@@ -74,9 +80,9 @@ pub(super) fn config(document: Document) -> Result<Config, ConfigError> {
             ));
         }
         (None, _) => None,
-        (Some(trust_config), _) => Some(trust_store(trust_config)?),
+        (Some(trust_config), _) => Some(trust(trust_config)?),
     };
-    let trust_store = with_revocation(trust_store, &document.revocation)?;
+    let trust = with_revocation(configured, &document.revocation)?;
     let (mut request, response) =
         header_rules(&document.custom_request_headers, &document.header_action)?;
     let nothing_to_do = mode == Mode::Off
@@ -103,7 +109,7 @@ pub(super) fn config(document: Document) -> Result<Config, ConfigError> {
     request.remove.extend(CERTIFICATE_HEADERS.map(folded));
     Ok(Config {
         mode,
-        trust_store,
+        trust,
         policy: Policy::new(document.profile, Some(KeyPurpose::ClientAuth)),
         limits: limits(&document.limits)?,
         request,
@@ -175,13 +181,24 @@ fn check_trust_config_name(document: &Document) -> Result<(), ConfigError> {
 ///
 /// # Errors
 /// The first entry that is wrong.
-pub fn trust_store(trust_config: &TrustConfig) -> Result<TrustStore, ConfigError> {
-    if !trust_config.spiffe_trust_stores.is_empty() {
-        return Err(error(
-            format_args!("trustConfig.spiffeTrustStores"),
-            "is not supported yet",
-        ));
-    }
+pub fn trust(trust_config: &TrustConfig) -> Result<Trust, ConfigError> {
+    let allowlist_path = "trustConfig.allowlistedCertificates";
+    at_most(
+        format_args!("{allowlist_path}"),
+        trust_config.allowlisted_certificates.len(),
+        ALLOWLISTED_CERTIFICATES,
+        "certificates",
+    )?;
+    let allowlist = certificates(allowlist_path, &trust_config.allowlisted_certificates)?;
+    let trust = if trust_config.spiffe_trust_stores.is_empty() {
+        Trust::from(one_trust_store(trust_config)?)
+    } else {
+        Trust::spiffe(spiffe_trust_stores(trust_config)?)
+    };
+    Ok(trust.with_allowlist(&allowlist))
+}
+
+fn one_trust_store(trust_config: &TrustConfig) -> Result<TrustStore, ConfigError> {
     if trust_config.trust_stores.len() > 1 {
         return Err(error(
             format_args!("trustConfig.trustStores[1]"),
@@ -196,9 +213,45 @@ pub fn trust_store(trust_config: &TrustConfig) -> Result<TrustStore, ConfigError
             "has neither a trust anchor nor an allowlisted certificate",
         ));
     }
-    let anchors_path = "trustConfig.trustStores[0].trustAnchors";
-    let intermediates_path = "trustConfig.trustStores[0].intermediateCas";
-    let allowlist_path = "trustConfig.allowlistedCertificates";
+    trust_store("trustConfig.trustStores[0]", store)
+}
+
+/// Google, managed workload identity: with `spiffeTrustStores`, `trustStores` remains empty.
+fn spiffe_trust_stores(
+    trust_config: &TrustConfig,
+) -> Result<BTreeMap<Box<str>, TrustStore>, ConfigError> {
+    if !trust_config.trust_stores.is_empty() {
+        return Err(error(
+            format_args!("trustConfig.trustStores"),
+            "must be empty beside spiffeTrustStores",
+        ));
+    }
+    let stores = &trust_config.spiffe_trust_stores;
+    at_most(
+        format_args!("trustConfig.spiffeTrustStores"),
+        stores.len(),
+        SPIFFE_TRUST_DOMAINS,
+        "trust domains",
+    )?;
+    let mut compiled = BTreeMap::new();
+    for (name, store) in stores {
+        let shown: String = name.escape_debug().take(SHOWN_CHARACTERS).collect();
+        let path = format!("trustConfig.spiffeTrustStores[\"{shown}\"]");
+        // An ID in the place of a name would parse too, and never be found.
+        if TrustDomain::parse(name).map(TrustDomain::as_str) != Ok(name.as_str()) {
+            return Err(ConfigError::new(path, "is not a SPIFFE trust domain"));
+        }
+        if store.trust_anchors.is_empty() {
+            return Err(ConfigError::new(path, "has no trust anchor"));
+        }
+        compiled.insert(name.as_str().into(), trust_store(&path, store)?);
+    }
+    Ok(compiled)
+}
+
+fn trust_store(path: &str, store: &resources::TrustStore) -> Result<TrustStore, ConfigError> {
+    let anchors_path = &format!("{path}.trustAnchors");
+    let intermediates_path = &format!("{path}.intermediateCas");
     at_most(
         format_args!("{intermediates_path}"),
         store.intermediate_cas.len(),
@@ -210,33 +263,26 @@ pub fn trust_store(trust_config: &TrustConfig) -> Result<TrustStore, ConfigError
         .len()
         .saturating_add(store.intermediate_cas.len());
     at_most(
-        format_args!("trustConfig.trustStores[0]"),
+        format_args!("{path}"),
         in_store,
         STORE_CERTIFICATES,
         "trust anchors and intermediates",
     )?;
-    at_most(
-        format_args!("{allowlist_path}"),
-        trust_config.allowlisted_certificates.len(),
-        ALLOWLISTED_CERTIFICATES,
-        "certificates",
-    )?;
     let anchors = certificates(anchors_path, &store.trust_anchors)?;
     let intermediates = certificates(intermediates_path, &store.intermediate_cas)?;
-    let allowlist = certificates(allowlist_path, &trust_config.allowlisted_certificates)?;
     check_name_constraints(anchors_path, &anchors)?;
     check_name_constraints(intermediates_path, &intermediates)?;
     check_same_subject_and_key(intermediates_path, &intermediates)?;
-    Ok(TrustStore::new(anchors, intermediates, &allowlist))
+    Ok(TrustStore::new(anchors, intermediates))
 }
 
 /// Compiles `revocation` and adds it to what is trusted.
 fn with_revocation(
-    trust_store: Option<TrustStore>,
+    trust: Option<Trust>,
     document: &resources::Revocation,
-) -> Result<Option<TrustStore>, ConfigError> {
+) -> Result<Option<Trust>, ConfigError> {
     let mode = match document.mode {
-        resources::RevocationMode::Off if document.crls.is_empty() => return Ok(trust_store),
+        resources::RevocationMode::Off if document.crls.is_empty() => return Ok(trust),
         resources::RevocationMode::Off => {
             return Err(error(
                 format_args!("revocation.mode"),
@@ -246,7 +292,7 @@ fn with_revocation(
         resources::RevocationMode::BestEffort => RevocationMode::BestEffort,
         resources::RevocationMode::Required => RevocationMode::Required,
     };
-    let Some(trust_store) = trust_store else {
+    let Some(trust) = trust else {
         return Err(error(
             format_args!("trustConfig"),
             "is missing, and revocation needs one",
@@ -271,9 +317,7 @@ fn with_revocation(
             .map_err(|reason| error(format_args!("revocation.crls[{index}].pemCrl"), reason))?;
         crls.push(crl);
     }
-    Ok(Some(
-        trust_store.with_revocation(Revocation::new(mode, crls)),
-    ))
+    Ok(Some(trust.with_revocation(Revocation::new(mode, crls))))
 }
 
 fn crl(text: &str, bytes_left: &mut usize) -> Result<Crl, String> {

@@ -14,9 +14,9 @@ use crate::headers::FoldedName;
 use crate::limits::RequestLimits;
 use crate::path::Policy;
 use crate::template::Template;
-use crate::trust::TrustStore;
+use crate::trust::Trust;
 
-pub use compile::trust_store;
+pub use compile::trust;
 pub use document::typed;
 pub use object::Object;
 
@@ -26,7 +26,7 @@ pub struct Config {
     /// `serverTlsPolicy.mtlsPolicy.clientValidationMode`
     pub mode: Mode,
     /// `trustConfig`; absent in `ALLOW_INVALID_OR_MISSING_CLIENT_CERT` if nothing is validated.
-    pub trust_store: Option<TrustStore>,
+    pub trust: Option<Trust>,
     /// `profile`
     pub policy: Policy,
     /// `limits`

@@ -54,7 +54,7 @@ pub struct TrustConfig {
     pub trust_stores: Vec<Object<TrustStore>>,
     /// Certificates accepted as they are, expired or self-signed too.
     pub allowlisted_certificates: Vec<Object<PemCertificate>>,
-    /// Trust domain to trust store; refused until it is supported.
+    /// Trust domain to trust store, for X.509-SVIDs; `trust_stores` is empty then.
     pub spiffe_trust_stores: BTreeMap<String, Object<TrustStore>>,
 }
 
