@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use mtls_gate_core::config::Mode;
 use mtls_gate_core::decision::{Outcome, Report};
+use mtls_gate_core::forwarded::Presented;
 use mtls_gate_core::forwarded::connection::Connection;
 use mtls_gate_core::headers::{AddedHeader, HeaderEdits};
 use mtls_gate_core::pipeline::{FORWARDED_HEADER, Pipeline};
@@ -139,7 +140,7 @@ impl Stream {
             certificate_presented: shown.certificate_presented,
             forwarded: &forwarded,
         };
-        let decision = pipeline.run(&connection, host.now());
+        let decision = pipeline.run(&Presented::Connection(connection), host.now());
         report(host, &decision.report, &decision.outcome);
         match decision.outcome {
             Outcome::Close => close(host),

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use mtls_gate::goldens::{self, header_of};
 use mtls_gate_core::decision::Outcome;
+use mtls_gate_core::forwarded::Presented;
 use mtls_gate_core::forwarded::connection::Connection;
 use mtls_gate_core::variables::{Variable, Variables};
 use mtls_gate_filter::handle::{Flow, Stream};
@@ -32,7 +33,7 @@ fn core_gives_the_golden_variables() {
             ..Connection::default()
         };
         let time = golden.time().unwrap();
-        let client_cert = pipeline.judge(&connection, Some(time));
+        let client_cert = pipeline.judge(&Presented::Connection(connection), Some(time));
         let variables = Variables::from(&client_cert);
         for variable in Variable::ALL {
             let expected = &golden.expected.variables[variable.name()];
@@ -45,7 +46,7 @@ fn core_gives_the_golden_variables() {
                 ));
             }
         }
-        let decision = pipeline.run(&connection, Some(time));
+        let decision = pipeline.run(&Presented::Connection(connection), Some(time));
         let forwards = decision.outcome == Outcome::Forward;
         if forwards != (golden.expected.decision == "forward") {
             wrong.push(format!("{}: {:?}", golden.name, decision.outcome));

@@ -17,6 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use mtls_gate::goldens::testdata;
 use mtls_gate::testbed::envoy::filter_file;
 use mtls_gate_core::config::Config;
+use mtls_gate_core::forwarded::Presented;
 use mtls_gate_core::forwarded::connection::Connection;
 use mtls_gate_core::pipeline::Pipeline;
 use mtls_gate_core::x509::UnixSeconds;
@@ -249,7 +250,8 @@ fn compare(certificates: &[(PathBuf, String)]) {
                 peer_certificate: Some(certificate.as_bytes()),
                 ..Connection::default()
             };
-            let decision = pipeline.run(&connection, Some(UnixSeconds(TIME)));
+            let decision =
+                pipeline.run(&Presented::Connection(connection), Some(UnixSeconds(TIME)));
             let native = Some(decision.report.reason).filter(|reason| !reason.is_empty());
             let wasm = vm.request(*on, root(), certificate);
             assert_eq!(wasm, native, "{} as end entity", path.display());

@@ -12,7 +12,7 @@
 use crate::client_cert::ClientCert;
 use crate::config::{Config, Mode};
 use crate::decision::Decision;
-use crate::forwarded::connection::Connection;
+use crate::forwarded::Presented;
 use crate::path::Algorithms;
 use crate::x509::UnixSeconds;
 
@@ -40,30 +40,35 @@ impl Pipeline {
         &self.config
     }
 
-    /// Decides about one request on a connection that this proxy terminated. Without a time
-    /// nothing but an allowlisted certificate is verified.
+    /// Judges the client's certificate and decides about one request.
     #[must_use]
     pub fn run(
         &self,
-        connection: &Connection<'_>,
+        presented: &Presented<'_>,
         validation_time: Option<UnixSeconds>,
     ) -> Decision<'_> {
-        let client_cert = self.judge(connection, validation_time);
-        Decision::new(&self.config, &client_cert)
+        self.decide(&self.judge(presented, validation_time))
     }
 
-    /// The verdict alone, without what becomes of the request.
+    /// What becomes of a request of a client whose certificate is judged already.
+    #[must_use]
+    pub fn decide(&self, client_cert: &ClientCert) -> Decision<'_> {
+        Decision::new(&self.config, client_cert)
+    }
+
+    /// The verdict alone, without what becomes of the request. Without a time nothing but an
+    /// allowlisted certificate is verified.
     #[must_use]
     pub fn judge(
         &self,
-        connection: &Connection<'_>,
+        presented: &Presented<'_>,
         validation_time: Option<UnixSeconds>,
     ) -> ClientCert {
         if self.config.mode == Mode::Off {
             return ClientCert::Off;
         }
         ClientCert::judge(
-            connection.decode(&self.config.limits),
+            presented.decode(&self.config.limits),
             self.config.trust.as_ref(),
             &self.config.policy,
             &self.config.limits,

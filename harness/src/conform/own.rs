@@ -4,6 +4,7 @@ use std::path::Path;
 
 use mtls_gate_core::config::Config;
 use mtls_gate_core::decision::Outcome as Decided;
+use mtls_gate_core::forwarded::Presented;
 use mtls_gate_core::forwarded::connection::Connection;
 use mtls_gate_core::pipeline::Pipeline;
 use mtls_gate_core::variables::{Variable, Variables};
@@ -49,7 +50,7 @@ fn check(golden: &Golden) -> Result<(), String> {
         ..Connection::default()
     };
     let time = golden.time().map_err(|error| error.to_string())?;
-    let client_cert = pipeline.judge(&connection, Some(time));
+    let client_cert = pipeline.judge(&Presented::Connection(connection), Some(time));
     let variables = Variables::from(&client_cert);
     for variable in Variable::ALL {
         let expected = golden.expected.variables.get(variable.name());
@@ -61,7 +62,7 @@ fn check(golden: &Golden) -> Result<(), String> {
             ));
         }
     }
-    let decision = pipeline.run(&connection, Some(time));
+    let decision = pipeline.run(&Presented::Connection(connection), Some(time));
     let forwards = decision.outcome == Decided::Forward;
     if forwards != (golden.expected.decision == "forward") {
         return Err(format!("decided: {:?}", decision.outcome));

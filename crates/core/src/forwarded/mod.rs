@@ -12,6 +12,29 @@ use thiserror::Error;
 use crate::error::Refusal;
 use crate::limits::RequestLimits;
 
+/// Where a client's certificate comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Presented<'a> {
+    /// From an Envoy that terminated the connection.
+    Connection(connection::Connection<'a>),
+    /// From this process's own TLS stack: DER in the order of the handshake, the end entity first.
+    Tls(&'a [&'a [u8]]),
+}
+
+impl Presented<'_> {
+    /// Decodes what there is; counts and sizes are bounded first.
+    #[must_use]
+    pub fn decode(&self, limits: &RequestLimits) -> ForwardedChain {
+        match self {
+            Self::Connection(connection) => connection.decode(limits),
+            // TLS bounds these before anything else does (RFC 8446 4.4.2: 2^24 octets; rustls: 2^16).
+            Self::Tls(chain) => {
+                ForwardedChain::from_der(chain.iter().map(|der| der.to_vec()).collect(), limits)
+            }
+        }
+    }
+}
+
 /// What was presented, as DER that nobody has looked into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ForwardedChain {

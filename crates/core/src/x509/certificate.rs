@@ -241,6 +241,33 @@ impl Certificate {
     }
 }
 
+/// A certificate's public key, for a proof of possession. A client must be able to prove that it
+/// holds the key of a certificate that is refused later, so only the certificate's outer structure
+/// is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubjectPublicKey<'a> {
+    /// The content octets of the AlgorithmIdentifier (RFC 5280 4.1.1.2).
+    pub algorithm: &'a [u8],
+    /// The octets of `subjectPublicKey`.
+    pub key_bits: &'a [u8],
+}
+
+impl<'a> SubjectPublicKey<'a> {
+    /// Reads it from a certificate's DER.
+    ///
+    /// # Errors
+    /// There is no certificate's structure.
+    pub fn of_certificate(der: &'a [u8]) -> Result<Self, ParseError> {
+        let outer = Outer::read(der).map_err(|_| ParseError::Structure {
+            field: "certificate",
+        })?;
+        Ok(Self {
+            algorithm: outer.key_algorithm.of(der),
+            key_bits: outer.key_bits.of(der),
+        })
+    }
+}
+
 /// The same bytes.
 impl PartialEq for Certificate {
     fn eq(&self, other: &Self) -> bool {

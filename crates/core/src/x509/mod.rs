@@ -15,7 +15,7 @@ mod oid;
 mod spki;
 mod time;
 
-pub use certificate::Certificate;
+pub use certificate::{Certificate, SubjectPublicKey};
 pub(crate) use crl::EntryStatus;
 pub use crl::{Crl, CrlDefect, RevocationReason};
 pub use distribution::{
