@@ -1,14 +1,17 @@
-//! What the SDK dispatches to: a root context per plugin configuration, a context per stream.
+//! What the SDK dispatches to: a root context per plugin configuration, a context per stream or
+//! connection.
 
 use std::rc::Rc;
 
 use mtls_gate_core::config::Config;
 use mtls_gate_core::pipeline::Pipeline;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext};
 use proxy_wasm::types::{Action, ContextType};
 
+use crate::downstream::Downstream;
 use crate::handle::{Flow, Host as _, Level, Stream};
 use crate::host::{ProxyWasm, plugin_configuration};
+use crate::place::Place;
 
 /// One plugin configuration. Several share a VM, so nothing is kept outside of it.
 #[derive(Default)]
@@ -37,8 +40,21 @@ impl RootContext for Root {
         }
     }
 
+    /// Asked for every context, with the host's calls speaking of that one. By the place and not by
+    /// the configuration: the SDK panics when a context is told of what its type does not have.
     fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
+        let pipeline = self.pipeline.as_deref();
+        Some(match Place::of(&*self.host, pipeline) {
+            Place::Request => ContextType::HttpContext,
+            Place::Connection => ContextType::StreamContext,
+        })
+    }
+
+    fn create_stream_context(&self, _context_id: u32) -> Option<Box<dyn StreamContext>> {
+        Some(Box::new(Tcp {
+            downstream: Downstream::new(self.pipeline.clone()),
+            host: Rc::clone(&self.host),
+        }))
     }
 
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
@@ -67,6 +83,23 @@ impl HttpContext for Http {
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         action(self.stream.on_response_headers(&*self.host))
+    }
+}
+
+struct Tcp {
+    downstream: Downstream,
+    host: Rc<ProxyWasm>,
+}
+
+impl Context for Tcp {}
+
+impl StreamContext for Tcp {
+    fn on_new_connection(&mut self) -> Action {
+        action(self.downstream.on_new_connection())
+    }
+
+    fn on_downstream_data(&mut self, _size: usize, _end_of_stream: bool) -> Action {
+        action(self.downstream.on_data(&*self.host))
     }
 }
 

@@ -1,10 +1,12 @@
 //! One request, from the host's calls to the core and back. Knows no proxy-wasm types, so that it
 //! runs natively in tests as it does in a proxy.
 
+use core::net::IpAddr;
 use std::rc::Rc;
 
-use mtls_gate_core::config::Mode;
+use mtls_gate_core::config::{DirectPeerAddress, Mode, Role};
 use mtls_gate_core::decision::{Outcome, Report};
+use mtls_gate_core::direct_peer;
 use mtls_gate_core::forwarded::Presented;
 use mtls_gate_core::forwarded::connection::Connection;
 use mtls_gate_core::headers::{AddedHeader, HeaderEdits};
@@ -15,6 +17,11 @@ use mtls_gate_core::x509::UnixSeconds;
 pub const ERROR_PROPERTY: &str = "mtls_gate_error";
 /// The reason in words, as `%FILTER_STATE(wasm.mtls_gate_reason:PLAIN)%`.
 pub const REASON_PROPERTY: &str = "mtls_gate_reason";
+/// Address and port of the direct peer, set on the connection by a network filter. No request sets
+/// it: all requests of the connection would see that.
+pub const DIRECT_PEER_PROPERTY: &str = "mtls_gate_direct_peer";
+/// The address that a request is taken to come from, as `%FILTER_STATE(wasm.mtls_gate_sender:PLAIN)%`.
+pub const SENDER_PROPERTY: &str = "mtls_gate_sender";
 
 /// A message's headers or trailers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +89,11 @@ pub trait Host {
     /// # Errors
     /// The host does not do it.
     fn respond(&self, status: u16, body: &str) -> Result<(), HostRefused>;
+    /// Closes the downstream connection, in a network filter.
+    ///
+    /// # Errors
+    /// The host does not do it.
+    fn close_connection(&self) -> Result<(), HostRefused>;
 }
 
 /// Whether the proxy goes on with the message.
@@ -117,6 +129,13 @@ impl Stream {
         let Some(pipeline) = self.pipeline.clone() else {
             return close(host);
         };
+        if pipeline.config().role != Role::HttpFilter {
+            host.log(
+                Level::Error,
+                "a configuration with role NETWORK_FILTER in an HTTP filter, stream closed",
+            );
+            return close(host);
+        }
         let Ok(headers) = host.headers(HeaderMap::Request) else {
             host.log(
                 Level::Error,
@@ -134,12 +153,11 @@ impl Stream {
         } else {
             Shown::by(host)
         };
-        let connection = Connection {
-            peer_certificate: shown.peer_certificate.as_deref(),
-            peer_digest: shown.peer_digest.as_deref(),
-            certificate_presented: shown.certificate_presented,
-            forwarded: &forwarded,
-        };
+        let sender = Sender::by(host, pipeline.config().direct_peer_address);
+        if let Some(address) = sender.address {
+            host.set_property(SENDER_PROPERTY, &address.to_string());
+        }
+        let connection = shown.connection(&forwarded);
         let decision = pipeline.run(&Presented::Connection(connection), host.now());
         report(host, &decision.report, &decision.outcome);
         match decision.outcome {
@@ -195,14 +213,24 @@ impl Stream {
 
 /// What the host shows of the client's certificate.
 #[derive(Default)]
-struct Shown {
+pub(crate) struct Shown {
     peer_certificate: Option<Vec<u8>>,
     peer_digest: Option<Vec<u8>>,
     certificate_presented: bool,
 }
 
 impl Shown {
-    fn by(host: &impl Host) -> Self {
+    /// The same as the core reads it, with what is forwarded beside it.
+    pub(crate) fn connection<'a>(&'a self, forwarded: &'a [&'a [u8]]) -> Connection<'a> {
+        Connection {
+            peer_certificate: self.peer_certificate.as_deref(),
+            peer_digest: self.peer_digest.as_deref(),
+            certificate_presented: self.certificate_presented,
+            forwarded,
+        }
+    }
+
+    pub(crate) fn by(host: &impl Host) -> Self {
         let non_empty = |path: &[&str]| host.property(path).filter(|value| !value.is_empty());
         let peer_certificate = non_empty(&["connection", "peer_certificate"]);
         if peer_certificate.is_some() {
@@ -218,6 +246,32 @@ impl Shown {
             peer_certificate: None,
             peer_digest: non_empty(&["connection", "sha256_peer_certificate_digest"]),
             certificate_presented: matches!(mtls.as_deref(), Some([1, ..] | b"true")),
+        }
+    }
+}
+
+/// Who sends a request, as far as that can be known without the certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sender {
+    /// The direct peer's address: never what a header says.
+    address: Option<IpAddr>,
+}
+
+impl Sender {
+    fn by(host: &impl Host, source: DirectPeerAddress) -> Self {
+        if source == DirectPeerAddress::Unknown {
+            return Self::default();
+        }
+        let text = host.property(&[DIRECT_PEER_PROPERTY]);
+        let address = text.and_then(|text| direct_peer::parse(&text));
+        if address.is_none() {
+            host.log(
+                Level::Error,
+                "no network filter of this chain has told the direct peer's address",
+            );
+        }
+        Self {
+            address: address.map(|address| address.ip()),
         }
     }
 }

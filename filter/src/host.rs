@@ -17,6 +17,7 @@ const MAP_REQUEST_TRAILERS: u32 = 1;
 const MAP_RESPONSE_HEADERS: u32 = 2;
 const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
 const STREAM_HTTP_REQUEST: u32 = 0;
+const STREAM_DOWNSTREAM: u32 = 2;
 const METRIC_COUNTER: u32 = 0;
 const NO_GRPC_STATUS: i32 = -1;
 const NANOSECONDS: u64 = 1_000_000_000;
@@ -197,6 +198,11 @@ impl Host for ProxyWasm {
                 NO_GRPC_STATUS,
             )
         })
+    }
+
+    fn close_connection(&self) -> Result<(), HostRefused> {
+        // SAFETY: takes a number only.
+        done(unsafe { proxy_close_stream(STREAM_DOWNSTREAM) })
     }
 }
 

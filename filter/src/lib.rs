@@ -1,7 +1,10 @@
-//! mtls-gate as a proxy-wasm filter. Thin: `handle` carries out what the core decides, `host` is
-//! the only file that names host calls, `context` is what the SDK dispatches to.
+//! mtls-gate as a proxy-wasm filter. Thin: `handle` (a request) and `downstream` (a connection) carry
+//! out what the core decides, `host` is the only file that names host calls, `context` is what the
+//! SDK dispatches to.
 
+pub mod downstream;
 pub mod handle;
+pub mod place;
 
 #[cfg(target_arch = "wasm32")]
 mod context;

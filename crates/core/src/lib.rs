@@ -8,6 +8,7 @@
 pub mod client_cert;
 pub mod config;
 pub mod decision;
+pub mod direct_peer;
 pub mod error;
 pub mod forwarded;
 pub mod headers;

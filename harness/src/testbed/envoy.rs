@@ -257,6 +257,28 @@ impl WasmFilter {
     /// The entry for `http_filters`.
     #[must_use]
     pub fn to_json(&self) -> Value {
+        json!({
+            "name": "envoy.filters.http.wasm",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+                "config": self.plugin(),
+            },
+        })
+    }
+
+    /// The entry for a filter chain's `filters`, before what serves the connection.
+    #[must_use]
+    pub fn to_network_json(&self) -> Value {
+        json!({
+            "name": "envoy.filters.network.wasm",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm",
+                "config": self.plugin(),
+            },
+        })
+    }
+
+    fn plugin(&self) -> Value {
         let configuration = match &self.document {
             FilterDocument::JsonText(document) => string_value(&document.to_string()),
             FilterDocument::RawText(text) => string_value(text),
@@ -268,21 +290,15 @@ impl WasmFilter {
         // Envoy runs in a directory of its own, so a relative path would miss.
         let file = std::path::absolute(&self.file).unwrap_or_else(|_| self.file.clone());
         json!({
-            "name": "envoy.filters.http.wasm",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-                "config": {
-                    "name": self.name,
-                    "root_id": self.root_id,
-                    "failure_policy": "FAIL_RELOAD",
-                    "vm_config": {
-                        "vm_id": self.vm_id,
-                        "runtime": "envoy.wasm.runtime.v8",
-                        "code": { "local": { "filename": file } },
-                    },
-                    "configuration": configuration,
-                },
+            "name": self.name,
+            "root_id": self.root_id,
+            "failure_policy": "FAIL_RELOAD",
+            "vm_config": {
+                "vm_id": self.vm_id,
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": { "local": { "filename": file } },
             },
+            "configuration": configuration,
         })
     }
 }
@@ -321,6 +337,13 @@ impl Chain {
             max_request_headers_kb: 256,
             delayed_close: Duration::from_millis(50),
         }
+    }
+
+    /// The same with this filter on connections, before the HTTP connection manager.
+    #[must_use]
+    pub fn network_filter(mut self, filter: &WasmFilter) -> Self {
+        self.network_filters.push(filter.to_network_json());
+        self
     }
 
     /// The same with this filter.
@@ -471,7 +494,10 @@ fn string_value(text: &str) -> Value {
     json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": text })
 }
 
-fn access_log() -> Value {
+/// The access log of requests. A listener that has it too (`access_log`) adds a line for each
+/// connection when that has ended.
+#[must_use]
+pub fn access_log() -> Value {
     json!({
         "name": "envoy.access_loggers.file",
         "typed_config": {
@@ -490,6 +516,12 @@ fn access_log() -> Value {
                 "peer": "%DOWNSTREAM_PEER_FINGERPRINT_256%",
                 "error": "%FILTER_STATE(wasm.mtls_gate_error:PLAIN)%",
                 "reason": "%FILTER_STATE(wasm.mtls_gate_reason:PLAIN)%",
+                "remote": "%DOWNSTREAM_REMOTE_ADDRESS%",
+                "direct_remote": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",
+                "sender": "%FILTER_STATE(wasm.mtls_gate_sender:PLAIN)%",
+                "direct_peer": "%FILTER_STATE(wasm.mtls_gate_direct_peer:PLAIN)%",
+                "connection_error": "%FILTER_STATE(wasm.mtls_gate_connection_error:PLAIN)%",
+                "connection_reason": "%FILTER_STATE(wasm.mtls_gate_connection_reason:PLAIN)%",
             } },
         },
     })

@@ -30,6 +30,9 @@ pub(crate) struct FakeHost {
     pub(crate) left: RefCell<Vec<(String, String)>>,
     pub(crate) counters: RefCell<Vec<String>>,
     pub(crate) reset: RefCell<bool>,
+    /// How often the connection was closed.
+    pub(crate) closed: RefCell<usize>,
+    pub(crate) lines: RefCell<Vec<(Level, String)>>,
     /// Calls that fail, by name.
     pub(crate) fails: &'static [&'static str],
     /// Local answers.
@@ -67,7 +70,9 @@ impl Host for FakeHost {
     fn count(&self, counter: &str) {
         self.counters.borrow_mut().push(counter.into());
     }
-    fn log(&self, _: Level, _: &str) {}
+    fn log(&self, level: Level, line: &str) {
+        self.lines.borrow_mut().push((level, line.to_owned()));
+    }
     fn reset(&self) -> Result<(), HostRefused> {
         self.call("reset")?;
         *self.reset.borrow_mut() = true;
@@ -77,6 +82,10 @@ impl Host for FakeHost {
         self.call("respond")?;
         self.answers.borrow_mut().push((status, body.to_owned()));
         Ok(())
+    }
+    fn close_connection(&self) -> Result<(), HostRefused> {
+        *self.closed.borrow_mut() += 1;
+        self.call("close_connection")
     }
 }
 

@@ -6,7 +6,9 @@ use super::resources::{
     ClientValidationMode, Document, HeaderAction, HeaderOption, Limits, PemCertificate,
     RejectionAction, ServerTlsPolicy, TrustConfig,
 };
-use super::{Config, ConfigError, HeaderRules, Mode, Object, Rejection, resources};
+use super::{
+    Config, ConfigError, DirectPeerAddress, HeaderRules, Mode, Object, Rejection, Role, resources,
+};
 use crate::forwarded::pem::{self, Around, Bounds, Label, PemFault};
 use crate::headers::FoldedName;
 use crate::limits::{
@@ -65,6 +67,9 @@ fn error(path: Path<'_>, reason: impl Into<String>) -> ConfigError {
 
 pub(super) fn config(document: Document) -> Result<Config, ConfigError> {
     let mode = mode(document.server_tls_policy.as_deref())?;
+    if document.role == Role::NetworkFilter {
+        check_network_filter(&document, mode)?;
+    }
     check_trust_config_name(&document)?;
     let configured = match (&document.trust_config, mode) {
         (Some(_), Mode::Off) => {
@@ -108,6 +113,7 @@ pub(super) fn config(document: Document) -> Result<Config, ConfigError> {
     }
     request.remove.extend(CERTIFICATE_HEADERS.map(folded));
     Ok(Config {
+        role: document.role,
         mode,
         trust,
         policy: Policy::new(document.profile, Some(KeyPurpose::ClientAuth)),
@@ -116,7 +122,54 @@ pub(super) fn config(document: Document) -> Result<Config, ConfigError> {
         response,
         rejection: rejection(document.rejection.0)?,
         keep_forwarded_header,
+        direct_peer_address: document.source.connection.direct_peer_address,
     })
+}
+
+/// What needs a request is refused where there are connections only.
+fn check_network_filter(document: &Document, mode: Mode) -> Result<(), ConfigError> {
+    if mode == Mode::Off {
+        return Err(error(
+            format_args!("serverTlsPolicy.mtlsPolicy"),
+            "is missing, and role NETWORK_FILTER needs one",
+        ));
+    }
+    let action = &document.header_action;
+    let edits_headers = !action.request_headers_to_add.is_empty()
+        || !action.request_headers_to_remove.is_empty()
+        || !action.response_headers_to_add.is_empty()
+        || !action.response_headers_to_remove.is_empty();
+    let connection = &document.source.connection;
+    let of_requests = [
+        (
+            "customRequestHeaders",
+            !document.custom_request_headers.is_empty(),
+        ),
+        ("headerAction", edits_headers),
+        (
+            "rejection.action",
+            document.rejection.action == RejectionAction::Respond,
+        ),
+        (
+            "limits.renderedBytes",
+            document.limits.rendered_bytes.is_some(),
+        ),
+        (
+            "source.connection.keepForwardedHeader",
+            connection.keep_forwarded_header,
+        ),
+        (
+            "source.connection.directPeerAddress",
+            connection.direct_peer_address != DirectPeerAddress::Unknown,
+        ),
+    ];
+    match of_requests.into_iter().find(|(_, set)| *set) {
+        Some((path, _)) => Err(error(
+            format_args!("{path}"),
+            "is about requests, and role NETWORK_FILTER sees connections only",
+        )),
+        None => Ok(()),
+    }
 }
 
 fn mode(policy: Option<&ServerTlsPolicy>) -> Result<Mode, ConfigError> {

@@ -19,10 +19,13 @@ use crate::trust::Trust;
 pub use compile::trust;
 pub use document::typed;
 pub use object::Object;
+pub use resources::{DirectPeerAddress, Role};
 
 /// What a configuration document comes to. Immutable.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// `role`
+    pub role: Role,
     /// `serverTlsPolicy.mtlsPolicy.clientValidationMode`
     pub mode: Mode,
     /// `trustConfig`; absent in `ALLOW_INVALID_OR_MISSING_CLIENT_CERT` if nothing is validated.
@@ -39,6 +42,8 @@ pub struct Config {
     pub rejection: Rejection,
     /// `source.connection.keepForwardedHeader`
     pub keep_forwarded_header: bool,
+    /// `source.connection.directPeerAddress`
+    pub direct_peer_address: DirectPeerAddress,
 }
 
 /// What becomes of a request whose certificate is missing or not verified.

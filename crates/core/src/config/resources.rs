@@ -12,6 +12,8 @@ use crate::path::Profile;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Document {
+    /// Where in the proxy this document is for.
+    pub role: Role,
     /// `certificatemanager.googleapis.com/v1` TrustConfig
     pub trust_config: Option<Object<TrustConfig>>,
     /// `networksecurity.googleapis.com/v1` ServerTlsPolicy
@@ -30,6 +32,17 @@ pub struct Document {
     pub rejection: Object<Rejection>,
     /// Where the certificate comes from.
     pub source: Object<Source>,
+}
+
+/// `role`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Role {
+    /// Judges each request and edits its headers.
+    #[default]
+    HttpFilter,
+    /// Judges each connection before anything is read of it.
+    NetworkFilter,
 }
 
 /// TrustConfig. Output-only and descriptive fields are read and not used.
@@ -248,4 +261,17 @@ pub struct ConnectionSource {
     /// Lets `x-forwarded-client-cert`, as this proxy wrote it, go on to the backend if the
     /// certificate is verified.
     pub keep_forwarded_header: bool,
+    /// Who says which address the connection comes from.
+    pub direct_peer_address: DirectPeerAddress,
+}
+
+/// `source.connection.directPeerAddress`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum DirectPeerAddress {
+    /// Nobody: what Envoy shows of it to an HTTP filter follows X-Forwarded-For.
+    #[default]
+    Unknown,
+    /// A filter with role `NETWORK_FILTER` in the same filter chain.
+    NetworkFilter,
 }
