@@ -112,10 +112,8 @@ impl Gate {
             std::fs::write(file("pem"), golden.chain_pem).unwrap();
             std::fs::write(file("key"), golden.key_pem).unwrap();
         }
-        let mut config = EnvoyConfig::new(document);
-        config.log_level = "info".to_owned();
         Self {
-            envoy: Envoy::start(&config).unwrap(),
+            envoy: Envoy::start(&EnvoyConfig::new(document)).unwrap(),
             echo,
             files,
         }
@@ -203,10 +201,6 @@ fn refused_clients_see_no_http() {
                 Some("expired_end_entity"),
             ] {
                 let outcome = gate.curl("gate.test", version, tls, client).run().unwrap();
-                println!(
-                    "{version:?} {tls} {client:?}: {} {}",
-                    outcome.exit, outcome.stderr
-                );
                 assert_eq!(outcome.status(), None, "{outcome:?}");
                 if version == HttpVersion::Http1 {
                     assert_eq!(outcome.exit, EMPTY_REPLY, "{outcome:?}");
@@ -231,7 +225,6 @@ fn refused_clients_see_no_http() {
     let line = gate.line(|line| line["connection_error"] == "client_cert_validation_failed");
     let reason = line["connection_reason"].as_str().unwrap();
     assert!(!reason.is_empty());
-    println!("{line}");
     assert!(gate.envoy.log().contains(&format!(
         "connection closed: client_cert_validation_failed: {reason}"
     )));
@@ -561,51 +554,69 @@ fn envoy_does_not_come_up_with_a_broken_one() {
     assert!(log.contains(said), "{log}");
 }
 
-/// A backend that speaks first does not speak to those who are refused, nor before it is known.
+/// In front of Envoy's TCP proxy, which must be told to wait for data before it connects: a backend
+/// that speaks first does not speak to those who are refused.
 #[test]
 fn nothing_behind_the_filter_speaks_first() {
     let backend = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = backend.local_addr().unwrap().port();
     let greets = std::thread::spawn(move || {
         let (mut stream, _) = backend.accept().unwrap();
-        stream
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
-            .unwrap();
+        let greeting = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+        stream.write_all(greeting).unwrap();
         let mut got = [0; 4];
         stream.read_exact(&mut got).unwrap();
         got
     });
-    let gate = Gate::start_with(
-        vec![chain("gate.test", Some(network(REJECT)), None)],
-        |document| {
-            let resources = &mut document["static_resources"];
-            resources["listeners"][0]["filter_chains"][0]["filters"][1] = json!({
+    let chains = ["waits.test", "eager.test"]
+        .map(|name| chain(name, Some(network(REJECT)), None))
+        .to_vec();
+    let gate = Gate::start_with(chains, |document| {
+        let resources = &mut document["static_resources"];
+        let proxy = json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+            "stat_prefix": "greets",
+            "cluster": "echo",
+        });
+        let mut waits = proxy.clone();
+        waits["upstream_connect_mode"] = json!("ON_DOWNSTREAM_DATA");
+        waits["max_early_data_bytes"] = json!(16384);
+        for (number, config) in [waits, proxy].into_iter().enumerate() {
+            resources["listeners"][0]["filter_chains"][number]["filters"][1] = json!({
                 "name": "envoy.filters.network.tcp_proxy",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
-                    "stat_prefix": "greets",
-                    "cluster": "echo",
-                },
+                "typed_config": config,
             });
-            let endpoint = "/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint";
-            resources.pointer_mut(endpoint).unwrap()["address"]["socket_address"]["port_value"] =
-                json!(port);
-        },
-    );
-    let options = ClientOptions {
-        timeout: Duration::from_millis(500),
-        ..ClientOptions::default()
+        }
+        let endpoint = "/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint";
+        let endpoint = resources.pointer_mut(endpoint).unwrap();
+        endpoint["address"]["socket_address"]["port_value"] = json!(port);
+    });
+    let connect = |name: &str, identity: Option<&ClientIdentity>| {
+        let options = ClientOptions {
+            timeout: Duration::from_secs(1),
+            ..ClientOptions::default()
+        };
+        client::connect(gate.port(), name, identity, &options)
     };
-    let mut refused = client::connect(gate.port(), "gate.test", None, &options).unwrap();
+    let valid = identity(&golden("one_intermediate"));
+    let mut refused = connect("waits.test", None).unwrap();
     let silent = refused.read_response();
     assert!(
-        matches!(silent, Err(ClientError::Timeout { ref partial }) if partial.is_empty()),
+        matches!(&silent, Err(ClientError::Timeout { partial }) if partial.is_empty()),
         "{silent:?}"
     );
     assert!(refused.exchange(b"MINE").unwrap().closed_silently());
-    let valid = identity(&golden("one_intermediate"));
-    let mut passes = client::connect(gate.port(), "gate.test", Some(&valid), &options).unwrap();
+    // Left as it is, the proxy reads nothing before it is connected: nobody gets anywhere.
+    for client in [None, Some(&valid)] {
+        let outcome = connect("eager.test", client).unwrap().exchange(b"MINE");
+        assert!(
+            matches!(&outcome, Err(ClientError::Timeout { partial }) if partial.is_empty()),
+            "{outcome:?}"
+        );
+    }
+    let mut passes = connect("waits.test", Some(&valid)).unwrap();
     let greeted = passes.exchange(b"MINE").unwrap().response().unwrap();
     assert_eq!(greeted.text(), "hello");
     assert_eq!(&greets.join().unwrap(), b"MINE");
+    gate.no_reloads();
 }

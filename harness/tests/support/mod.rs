@@ -30,8 +30,9 @@ pub(crate) struct FakeHost {
     pub(crate) left: RefCell<Vec<(String, String)>>,
     pub(crate) counters: RefCell<Vec<String>>,
     pub(crate) reset: RefCell<bool>,
-    /// How often the connection was closed.
-    pub(crate) closed: RefCell<usize>,
+    /// One for each time the connection was to be closed.
+    pub(crate) closed: RefCell<Vec<()>>,
+    /// What was logged.
     pub(crate) lines: RefCell<Vec<(Level, String)>>,
     /// Calls that fail, by name.
     pub(crate) fails: &'static [&'static str],
@@ -84,7 +85,7 @@ impl Host for FakeHost {
         Ok(())
     }
     fn close_connection(&self) -> Result<(), HostRefused> {
-        *self.closed.borrow_mut() += 1;
+        self.closed.borrow_mut().push(());
         self.call("close_connection")
     }
 }
