@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use mtls_gate::goldens::{self, Golden};
@@ -15,7 +15,7 @@ use mtls_gate::testbed::envoy::{
     Chain, Envoy, EnvoyConfig, EnvoyError, FilterDocument, Listener, ServerCertificate, WasmFilter,
     access_log, bootstrap, filter_file,
 };
-use openssl::ssl::SslVersion;
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode, SslVersion};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -430,6 +430,33 @@ fn the_direct_peers_address_cannot_be_chosen() {
         "only {forged} requests reached X-Forwarded-For"
     );
     gate.no_reloads();
+}
+
+/// What Envoy itself was told to believe below HTTP counts: a limit of this source, not a way in.
+#[test]
+fn the_proxy_protocol_is_believed_where_it_is_switched_on() {
+    let chains = vec![chain("gate.test", Some(network(ALLOW)), Some(http(ALLOW)))];
+    let gate = Gate::start_with(chains, |document| {
+        let filters = &mut document["static_resources"]["listeners"][0]["listener_filters"];
+        filters.as_array_mut().unwrap().insert(0, json!({
+            "name": "envoy.filters.listener.proxy_protocol",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
+            },
+        }));
+    });
+    let mut tcp = TcpStream::connect(("127.0.0.1", gate.port())).unwrap();
+    tcp.set_read_timeout(Some(SOON)).unwrap();
+    tcp.write_all(b"PROXY TCP4 203.0.113.9 127.0.0.1 4711 8443\r\n")
+        .unwrap();
+    let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
+    connector.set_verify(SslVerifyMode::NONE);
+    let mut stream = connector.build().connect("gate.test", tcp).unwrap();
+    let request = b"GET /proxied HTTP/1.1\r\nHost: gate.test\r\n\r\n";
+    stream.write_all(request).unwrap();
+    let line = gate.line(|line| line["path"] == "/proxied");
+    assert_eq!(line["direct_peer"], "203.0.113.9:4711");
+    assert_eq!(line["sender"], "203.0.113.9");
 }
 
 /// Without a network filter in the chain nobody knows the address; requests go on.
