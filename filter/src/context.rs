@@ -41,7 +41,8 @@ impl RootContext for Root {
     }
 
     /// Asked for every context, with the host's calls speaking of that one. By the place and not by
-    /// the configuration: the SDK panics when a context is told of what its type does not have.
+    /// the configuration: the SDK panics when a context is told of what its type does not have. Not
+    /// remembered: filters of both kinds share a root if they have the same configuration.
     fn get_type(&self) -> Option<ContextType> {
         let pipeline = self.pipeline.as_deref();
         Some(match Place::of(&*self.host, pipeline) {

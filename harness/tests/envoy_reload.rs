@@ -270,6 +270,9 @@ fn trust_stores_change_under_load() {
     example.put(&example.trusting(&before));
     let mut config = EnvoyConfig::new(example.bootstrap.clone());
     config.concurrency = 2;
+    config
+        .extra
+        .push("--reject-unknown-dynamic-fields".to_owned());
     let envoy = Envoy::start(&config).unwrap();
     let port = envoy.port("gate").unwrap();
     let start = updates(&envoy);
@@ -303,9 +306,17 @@ fn trust_stores_change_under_load() {
         json!("-----BEGIN CERTIFICATE-----\nMAA\n-----END CERTIFICATE-----\n");
     let of_the_filter = example.trusting(&[after[0].clone(), broken_anchor]);
     let of_envoy = example.trusting(&before).replace(".wasm\"", ".not-there\"");
+    let misspelt = example
+        .trusting(&before)
+        .replace("failure_policy", "failure_police");
+    let unknown = example
+        .trusting(&before)
+        .replace("FAIL_RELOAD", "FAIL_NEVER");
     for broken in [
         of_the_filter,
         of_envoy,
+        misspelt,
+        unknown,
         "resources: [".to_owned(),
         String::new(),
     ] {
@@ -336,7 +347,7 @@ fn trust_stores_change_under_load() {
         (0..CONNECTIONS).all(|_| !admitted(port, &coming))
     });
     load.goes_on(&envoy);
-    assert!(load.end() >= CONNECTIONS * 70);
+    assert!(load.end() >= CONNECTIONS * 90);
     let reloads = envoy.stats("wasm.").unwrap();
     for (name, value) in reloads {
         assert!(!name.contains("reload") || value == 0, "{name}: {value}");

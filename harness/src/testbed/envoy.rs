@@ -540,6 +540,8 @@ pub struct EnvoyConfig {
     pub log_level: String,
     /// Bound on the start.
     pub ready_within: Duration,
+    /// Further arguments.
+    pub extra: Vec<String>,
 }
 
 impl EnvoyConfig {
@@ -552,6 +554,7 @@ impl EnvoyConfig {
             concurrency: 1,
             log_level: "info".to_owned(),
             ready_within: Duration::from_secs(20),
+            extra: Vec::new(),
         }
     }
 }
@@ -627,6 +630,7 @@ impl Envoy {
             .args(["--log-level", &config.log_level])
             // Access log lines are waited for, so they should not linger in a buffer.
             .args(["--file-flush-interval-msec", "20"])
+            .args(&config.extra)
             .current_dir(dir.path())
             .stdin(Stdio::piped())
             .stdout(log)
