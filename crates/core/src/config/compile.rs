@@ -8,7 +8,7 @@ use super::resources::{
 };
 use super::{Config, ConfigError, HeaderRules, Mode, Object, Rejection, resources};
 use crate::forwarded::pem::{self, Around, Bounds, Label, PemFault};
-use crate::headers::FoldedName;
+use crate::headers::{FoldedName, is_token};
 use crate::limits::{
     ALLOWLISTED_CERTIFICATES, CRL_BYTES, CRLS, CUSTOM_HEADER_BYTES, CUSTOM_HEADERS,
     NAME_CONSTRAINTS, PEM_ENTRY_BYTES, REJECTION_BODY_BYTES, RequestLimits, SAME_SUBJECT_AND_KEY,
@@ -339,7 +339,12 @@ fn crl(text: &str, bytes_left: &mut usize) -> Result<Crl, String> {
     Crl::parse(der).map_err(|error| error.to_string())
 }
 
-fn at_most(path: Path<'_>, count: usize, limit: usize, what: &str) -> Result<(), ConfigError> {
+pub(crate) fn at_most(
+    path: Path<'_>,
+    count: usize,
+    limit: usize,
+    what: &str,
+) -> Result<(), ConfigError> {
     if count > limit {
         Err(error(path, format!("{count} {what}, the limit is {limit}")))
     } else {
@@ -532,29 +537,9 @@ fn addition(path: String, name: &str, value: &str, replace: bool) -> Result<Addi
     })
 }
 
-/// RFC 9110 5.6.2, and Google's reserved names.
+/// A token, and none of Google's reserved names.
 fn check_name(path: &str, name: &str) -> Result<(), ConfigError> {
-    let token = |byte: u8| {
-        byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
-            )
-    };
-    if name.is_empty() || !name.bytes().all(token) {
+    if !is_token(name.as_bytes()) {
         return Err(ConfigError::new(path, "header name is not a token"));
     }
     let lower = name.to_ascii_lowercase();

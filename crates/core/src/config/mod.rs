@@ -16,6 +16,7 @@ use crate::path::Policy;
 use crate::template::Template;
 use crate::trust::Trust;
 
+pub(crate) use compile::at_most;
 pub use compile::trust;
 pub use document::typed;
 pub use object::Object;

@@ -298,11 +298,12 @@ mod tests {
         let cn = |tag, value: &[u8]| attribute(COMMON_NAME, tag, value);
         let o = attribute(&[0x55, 0x04, 0x0a], tag::UTF8_STRING, b"not one");
         // Each inner list is one RDN.
-        let names = |rdns: &[&[Vec<u8>]]| {
-            let rdns: Vec<Vec<u8>> = rdns
-                .iter()
-                .map(|attributes| wrap(tag::SET, &attributes.concat()))
-                .collect();
+        let names = |rdns: &[&[&Vec<u8>]]| {
+            let rdn = |attributes: &&[&Vec<u8>]| {
+                let attributes: Vec<u8> = attributes.iter().copied().flatten().copied().collect();
+                wrap(tag::SET, &attributes)
+            };
+            let rdns: Vec<Vec<u8>> = rdns.iter().map(rdn).collect();
             Name::common_names(&wrap(tag::SEQUENCE, &rdns.concat()))
         };
         for (tag, value, text) in [
@@ -315,20 +316,20 @@ mod tests {
             (tag::UTF8_STRING, b"", ""),
         ] {
             assert_eq!(
-                names(&[&[o.clone()], &[cn(tag, value)]]),
+                names(&[&[&o], &[&cn(tag, value)]]),
                 Some(vec![text.to_owned()]),
                 "{tag:02x}"
             );
         }
         // Several, in one RDN and in two.
         let (a, b) = (cn(tag::UTF8_STRING, b"a"), cn(tag::UTF8_STRING, b"b"));
-        assert_eq!(names(&[&[a.clone(), b.clone()]]).unwrap(), ["a", "b"]);
-        assert_eq!(names(&[&[a.clone()], &[b]]).unwrap(), ["a", "b"]);
-        assert_eq!(names(&[&[o]]).unwrap(), [""; 0]);
+        assert_eq!(names(&[&[&a, &b]]).unwrap(), ["a", "b"]);
+        assert_eq!(names(&[&[&a], &[&b]]).unwrap(), ["a", "b"]);
+        assert_eq!(names(&[&[&o]]).unwrap(), [""; 0]);
         // One that is no text hides nothing behind the others.
         let octets = cn(tag::OCTET_STRING, b"a");
-        assert_eq!(names(&[&[a.clone()], &[octets]]), None);
-        assert_eq!(names(&[&[a, cn(tag::UTF8_STRING, b"\xff")]]), None);
+        assert_eq!(names(&[&[&a], &[&octets]]), None);
+        assert_eq!(names(&[&[&a, &cn(tag::UTF8_STRING, b"\xff")]]), None);
         assert_eq!(Name::common_names(b""), None);
     }
 
