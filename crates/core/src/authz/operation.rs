@@ -74,20 +74,13 @@ impl HeaderMatch {
             Effect::KeepsOut => {
                 joined(lines().map(|(_, value)| *value))
                     .is_some_and(|value| self.value.matches(&value))
-                    || lines().any(|(_, value)| self.matches_part(value))
+                    || lines().any(|(_, value)| self.value.matches_in_list(value))
             }
         }
     }
 
     fn is_named(&self, name: &[u8]) -> bool {
         name.eq_ignore_ascii_case(self.name.as_bytes())
-    }
-
-    fn matches_part(&self, line: &[u8]) -> bool {
-        self.value.matches(line)
-            || line
-                .split(|byte| *byte == b',')
-                .any(|element| self.value.matches(element.trim_ascii()))
     }
 }
 

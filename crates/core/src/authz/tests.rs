@@ -226,6 +226,21 @@ fn or_within_lists_and_between_fields() {
     let paths = json!({"paths": [{"exact": "/a"}, {"exact": "/b"}]});
     assert!(asks_for(paths.clone(), &get(b"/b")));
     assert!(!asks_for(paths, &get(b"/c")));
+    let hosts = json!({"hosts": [{"exact": "b.test"}, {"exact": "a.test"}]});
+    assert!(asks_for(hosts, &REQUEST));
+    let other = json!({"principal": {"exact": "urn:c"}});
+    let this = json!({"principal": {"exact": "urn:b"}});
+    let two = json!({"principals": [other, this]});
+    assert!(comes_from(two, &REQUEST, &usual()));
+    let two = json!({"principals": [other, other]});
+    assert!(!comes_from(two, &REQUEST, &usual()));
+    let blocks = json!({"ipBlocks": [
+        {"prefix": "10.0.0.0", "length": 8}, {"prefix": "2001:db8::", "length": 32}]});
+    let v6 = Request {
+        direct_peer: Some("2001:db8::1".parse().unwrap()),
+        ..REQUEST
+    };
+    assert!(comes_from(blocks, &v6, &absent()));
     // Fields of one operation: all.
     let both = json!({"paths": [{"exact": "/a"}], "methods": ["POST", "GET"]});
     assert!(asks_for(both.clone(), &get(b"/a")));
@@ -413,6 +428,22 @@ fn headers_cannot_be_hidden_or_added_by_repetition() {
             );
         }
     }
+    // A pseudo-header is no header, whatever backends make of its name.
+    let named = json!({"headerSet": {"headers": [{"name": "-path", "value": {"exact": "/"}}]}});
+    let pseudo: &[(&[u8], &[u8])] = &[(b":path", b"/")];
+    let request = Request {
+        headers: pseudo,
+        ..REQUEST
+    };
+    assert!(allowed(&single("DENY", to("operations", named)), &request));
+    // Letter case in an element of a list.
+    let folded = rule("operations", json!({"exact": "pROD", "ignoreCase": true}));
+    let list: &[(&[u8], &[u8])] = &[(b"x-env", b"dev, PRod")];
+    let request = Request {
+        headers: list,
+        ..REQUEST
+    };
+    assert!(!allowed(&single("DENY", folded), &request));
     // The joined value (Google): both lines together, and each must match to let in.
     let lines: &[(&[u8], &[u8])] = &[(b"x-env", b"a"), (b"x-env", b"b")];
     let request = Request {

@@ -37,6 +37,15 @@ impl Pattern {
     pub(super) fn contains(text: Box<[u8]>) -> Self {
         Self::Contains(Needle::new(text))
     }
+
+    fn matches(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Exact(text) => *value == **text,
+            Self::Prefix(text) => value.starts_with(text),
+            Self::Suffix(text) => value.ends_with(text),
+            Self::Contains(needle) => needle.is_in(value),
+        }
+    }
 }
 
 /// Which letters count as one. Google says "case insensitive" and no more.
@@ -89,13 +98,17 @@ impl TextMatch {
     }
 
     pub(super) fn matches(&self, value: &[u8]) -> bool {
-        let value = self.case.fold(value);
-        match &self.pattern {
-            Pattern::Exact(text) => *value == **text,
-            Pattern::Prefix(text) => value.starts_with(text),
-            Pattern::Suffix(text) => value.ends_with(text),
-            Pattern::Contains(needle) => needle.is_in(&value),
-        }
+        self.pattern.matches(&self.case.fold(value))
+    }
+
+    /// The list as it is, or one of its elements without the white space around it (RFC 9110
+    /// 5.6.1). Folded once: a list may be nothing but commas.
+    pub(super) fn matches_in_list(&self, list: &[u8]) -> bool {
+        let list = self.case.fold(list);
+        self.pattern.matches(&list)
+            || list
+                .split(|byte| *byte == b',')
+                .any(|element| self.pattern.matches(element.trim_ascii()))
     }
 }
 
