@@ -37,7 +37,7 @@ pub use verdict::{
 };
 
 /// A request, as it is forwarded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Request<'a> {
     /// The method.
     pub method: &'a [u8],
@@ -121,6 +121,12 @@ impl AuthzPolicies {
     /// The policies, in the order of the configuration.
     pub fn policies(&self) -> impl Iterator<Item = &Policy> {
         self.policies.iter()
+    }
+
+    /// There is no policy, and everything is allowed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.policies.is_empty()
     }
 
     /// There is an ALLOW policy, so that a request which none matches is refused.

@@ -6,7 +6,8 @@ use super::resources::{
     ClientValidationMode, Document, HeaderAction, HeaderOption, Limits, PemCertificate,
     RejectionAction, ServerTlsPolicy, TrustConfig,
 };
-use super::{Config, ConfigError, HeaderRules, Mode, Object, Rejection, resources};
+use super::{Config, ConfigError, Denial, HeaderRules, Mode, Object, Rejection, resources};
+use crate::authz::{AuthzPolicies, DirectPeer};
 use crate::forwarded::pem::{self, Around, Bounds, Label, PemFault};
 use crate::headers::{FoldedName, is_token};
 use crate::limits::{
@@ -63,7 +64,7 @@ fn error(path: Path<'_>, reason: impl Into<String>) -> ConfigError {
     ConfigError::new(path.to_string(), reason)
 }
 
-pub(super) fn config(document: Document) -> Result<Config, ConfigError> {
+pub(super) fn config(document: Document, direct_peer: DirectPeer) -> Result<Config, ConfigError> {
     let mode = mode(document.server_tls_policy.as_deref())?;
     check_trust_config_name(&document)?;
     let configured = match (&document.trust_config, mode) {
@@ -85,14 +86,16 @@ pub(super) fn config(document: Document) -> Result<Config, ConfigError> {
     let trust = with_revocation(configured, &document.revocation)?;
     let (mut request, response) =
         header_rules(&document.custom_request_headers, &document.header_action)?;
+    let authz_policies = AuthzPolicies::compile(&document.authz_policies, direct_peer)?;
     let nothing_to_do = mode == Mode::Off
+        && document.authz_policies.is_empty()
         && [&request, &response]
             .iter()
             .all(|rules| rules.add.is_empty() && rules.remove.is_empty());
     if nothing_to_do {
         return Err(error(
             format_args!("serverTlsPolicy"),
-            "is missing, and there is no header to set or remove",
+            "is missing, and there is no header to set or remove and no policy",
         ));
     }
     let keep_forwarded_header = document.source.connection.keep_forwarded_header;
@@ -115,6 +118,8 @@ pub(super) fn config(document: Document) -> Result<Config, ConfigError> {
         request,
         response,
         rejection: rejection(document.rejection.0)?,
+        denial: denial(document.authz_denial.0, !document.authz_policies.is_empty())?,
+        authz_policies,
         keep_forwarded_header,
     })
 }
@@ -648,25 +653,47 @@ fn rejection(document: resources::Rejection) -> Result<Rejection, ConfigError> {
             None => Ok(Rejection::Close),
         };
     }
-    let status = document.status.unwrap_or(403);
-    if !(400..=599).contains(&status) {
+    Ok(Rejection::Respond {
+        status: status("rejection", document.status)?,
+        body: body("rejection", document.body, "client certificate required\n")?,
+        show_reason: document.show_reason.unwrap_or(false),
+    })
+}
+
+fn denial(document: resources::AuthzDenial, has_policies: bool) -> Result<Denial, ConfigError> {
+    let is_set = document.status.is_some() || document.body.is_some();
+    if is_set && !has_policies {
         return Err(error(
-            format_args!("rejection.status"),
-            format!("{status} is not between 400 and 599"),
+            format_args!("authzDenial"),
+            "goes with authzPolicies only",
         ));
     }
-    let body = document
-        .body
-        .unwrap_or_else(|| "client certificate required\n".to_owned());
+    Ok(Denial {
+        status: status("authzDenial", document.status)?,
+        body: body("authzDenial", document.body, "denied\n")?,
+    })
+}
+
+/// Of a local answer.
+fn status(path: &str, status: Option<u16>) -> Result<u16, ConfigError> {
+    let status = status.unwrap_or(403);
+    if (400..=599).contains(&status) {
+        Ok(status)
+    } else {
+        Err(error(
+            format_args!("{path}.status"),
+            format!("{status} is not between 400 and 599"),
+        ))
+    }
+}
+
+fn body(path: &str, body: Option<String>, default: &str) -> Result<String, ConfigError> {
+    let body = body.unwrap_or_else(|| default.to_owned());
     at_most(
-        format_args!("rejection.body"),
+        format_args!("{path}.body"),
         body.len(),
         REJECTION_BODY_BYTES,
         "bytes",
     )?;
-    Ok(Rejection::Respond {
-        status,
-        body,
-        show_reason: document.show_reason.unwrap_or(false),
-    })
+    Ok(body)
 }

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 
+use crate::authz::{AuthzPolicies, DirectPeer};
 use crate::headers::FoldedName;
 use crate::limits::RequestLimits;
 use crate::path::Policy;
@@ -38,6 +39,10 @@ pub struct Config {
     pub response: HeaderRules,
     /// `rejection`
     pub rejection: Rejection,
+    /// `authzPolicies`
+    pub authz_policies: AuthzPolicies,
+    /// `authzDenial`
+    pub denial: Denial,
     /// `source.connection.keepForwardedHeader`
     pub keep_forwarded_header: bool,
 }
@@ -68,6 +73,15 @@ pub enum Rejection {
         /// Whether the client may read why: `client_cert_error` follows the body.
         show_reason: bool,
     },
+}
+
+/// The answer to a request that an AuthzPolicy refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// 400 to 599.
+    pub status: u16,
+    /// The body, as it is.
+    pub body: String,
 }
 
 /// Header edits of one direction.
@@ -105,6 +119,16 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ConfigError> {
-        compile::config(document::read(bytes)?)
+        compile::config(document::read(bytes)?, DirectPeer::Unknown)
+    }
+
+    /// Reads the same document for an adapter that terminates connections itself, and so knows the
+    /// address at the other end.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn native(document: serde_json::Value) -> Result<Self, ConfigError> {
+        let document: Object<resources::Document> = typed(document)?;
+        compile::config(document.0, DirectPeer::Known)
     }
 }
