@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mtls_gate::config::{self, ConfigCommand};
 use mtls_gate::conform::{self, ConformOptions};
 use mtls_gate::demo::{self, DemoOptions};
 use mtls_gate::verify::{self, VerifyOptions};
@@ -20,6 +21,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Verify(VerifyOptions),
+    /// Look Google's resources over, or make an Envoy configuration from them
+    #[command(subcommand)]
+    Config(ConfigCommand),
     Conform(ConformOptions),
     /// Play the filter in a real Envoy with real clients and show what becomes of them
     ///
@@ -46,6 +50,9 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Verify(options) => {
             verify::run(&options, &mut io::stdout().lock()).map_err(|error| error.to_string())
+        }
+        Command::Config(command) => {
+            config::run(&command, &mut io::stdout().lock()).map_err(|error| error.to_string())
         }
         Command::Conform(options) => {
             conform::run(&options, &mut io::stdout().lock(), &mut io::stderr())
