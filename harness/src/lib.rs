@@ -8,5 +8,6 @@ pub mod fixtures;
 pub mod goldens;
 pub mod oracle;
 pub mod resources;
+pub mod serve;
 pub mod testbed;
 pub mod verify;

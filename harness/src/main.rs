@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use mtls_gate::config::{self, ConfigCommand};
 use mtls_gate::conform::{self, ConformOptions};
 use mtls_gate::demo::{self, DemoOptions};
+use mtls_gate::serve::{self, ServeOptions};
 use mtls_gate::verify::{self, VerifyOptions};
 
 /// Checks client certificates as Google Cloud's load balancers do.
@@ -25,6 +26,7 @@ enum Command {
     #[command(subcommand)]
     Config(ConfigCommand),
     Conform(ConformOptions),
+    Serve(Box<ServeOptions>),
     /// Play the filter in a real Envoy with real clients and show what becomes of them
     ///
     /// Exit status: 0 if every request ended as expected, 1 if one did not, 2 if it could not be
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
             conform::run(&options, &mut io::stdout().lock(), &mut io::stderr())
                 .map_err(|error| error.to_string())
         }
+        Command::Serve(options) => serve::run(&options).map_err(|error| error.to_string()),
         Command::Demo { envoy, wasm, json } => {
             demo::run(DemoOptions { envoy, wasm, json }).map_err(|error| error.to_string())
         }

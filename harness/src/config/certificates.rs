@@ -304,7 +304,6 @@ fn anchor_above(entry: &Entry, store: &Store, rules: Rules, findings: &mut Findi
     let store = TrustStore::new(
         certificates(&store.anchors),
         certificates(&store.intermediates),
-        &[],
     );
     let result = path::build(
         certificate,
