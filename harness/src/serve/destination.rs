@@ -24,13 +24,22 @@ impl FromStr for AllowedDestination {
         let authority: Authority = text
             .parse()
             .map_err(|_| "not HOST or HOST:PORT".to_owned())?;
-        if authority.host().is_empty() || authority.as_str().contains('@') {
+        // No user information before the host; nothing but a port behind it.
+        let rest = authority.as_str().strip_prefix(authority.host());
+        let port = match rest {
+            Some("") => None,
+            Some(rest) => {
+                let digits = rest.strip_prefix(':').unwrap_or_default();
+                let port: u16 = digits
+                    .parse()
+                    .map_err(|_| format!("{digits:?} is no port"))?;
+                Some(port)
+            }
+            None => return Err("not HOST or HOST:PORT".to_owned()),
+        };
+        if authority.host().is_empty() {
             return Err("not HOST or HOST:PORT".to_owned());
         }
-        let port = match authority.port() {
-            None => None,
-            Some(port) => Some(port.as_str().parse().map_err(|_| "not a port".to_owned())?),
-        };
         Ok(Self {
             host: folded(authority.host()),
             port,

@@ -191,31 +191,35 @@ fn why(error: &hyper_util::client::legacy::Error) -> UpstreamError {
     }
 }
 
-/// An error among the causes. An `io::Error` keeps its own cause out of that list.
+/// An error among the causes.
 fn find<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<T>() {
             return Some(found);
         }
-        let inner = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        if let Some(inner) = inner
-            && let Some(found) = inner.downcast_ref::<T>()
-        {
-            return Some(found);
-        }
-        next = error.source();
+        next = cause(error);
     }
     None
+}
+
+/// What is behind an error. An `io::Error` gives its inner error's cause as its own, and leaves out
+/// the inner one.
+fn cause<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 'static)> {
+    match error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    }
 }
 
 /// The innermost cause, in one bounded line.
 fn shown(error: &(dyn StdError + 'static)) -> String {
     let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
+    while let Some(next) = cause(innermost) {
+        innermost = next;
     }
     innermost
         .to_string()
