@@ -252,7 +252,10 @@ fn cases() -> Vec<(&'static str, Files, Files)> {
         ),
         (
             "trust-stores-beside-spiffe",
-            changed(|trust| trust["spiffeTrustStores"] = json!({})),
+            changed(|trust| {
+                trust["spiffeTrustStores"] = json!({ "example.com": trust["trustStores"][0] });
+                trust["trustStores"] = json!([]);
+            }),
             changed(|trust| {
                 trust["spiffeTrustStores"] = json!({ "example.com": trust["trustStores"][0] });
             }),
@@ -504,6 +507,69 @@ fn everything_that_is_wrong_is_told_at_once() {
     .map(|(id, path)| (id.to_owned(), path.to_owned()))
     .into();
     assert_eq!(found, expected);
+}
+
+/// A trust domain holds dots, as paths do.
+#[test]
+fn stores_of_trust_domains_are_looked_over_too() {
+    let mut expired = trust(&[&root()], &[&Cert::ca("config int").expired().by(&root())]);
+    let mut store = expired["trustStores"][0].take();
+    store["trustAnchors"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "pemCertificate": "x" }));
+    store["unknown"] = json!(1);
+    let (findings, _) = files()
+        .with(
+            "trust-config",
+            &json!({ "spiffeTrustStores": {
+            "example": usual_trust()["trustStores"][0],
+            "example.com": store,
+        } }),
+        )
+        .findings(&[]);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let mut found: Vec<_> = findings
+        .iter()
+        .map(|finding| format!("{} {}", text(&finding["id"]), text(&finding["path"])))
+        .collect();
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            r#"certificate-expired spiffeTrustStores["example.com"].intermediateCas[0].pemCertificate"#,
+            r#"not-a-certificate spiffeTrustStores["example.com"].trustAnchors[1].pemCertificate"#,
+            "schema spiffeTrustStores.example.com.unknown",
+        ]
+    );
+}
+
+#[test]
+fn policies_that_the_filter_refuses_are_told_by_file_and_place() {
+    let mut second = authz("DENY", "notSources");
+    second["networkRules"] = json!([{}]);
+    let mut third = authz("ALLOW", "sources");
+    third["httpRules"][0]["when"] = json!("true");
+    let list = json!([authz("DENY", "sources"), second, third]);
+    let (findings, code) = usual(REJECT).with("authz-policy", &list).findings(&[]);
+    let found: Vec<_> = findings
+        .iter()
+        .map(|finding| format!("{} {}", finding["id"], finding["path"]).replace('"', ""))
+        .collect();
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        found,
+        ["refused [1].networkRules", "refused [2].httpRules[0].when"]
+    );
+    let output = usual(REJECT)
+        .with("authz-policy", &list)
+        .run("envoy", &[])
+        .0;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("authz-policy.yaml: [1].networkRules: is not supported"));
+    // Alone, policies are looked over as far as they go.
+    let alone = files().with("authz-policy", &authz("ALLOW", "sources"));
+    assert!(alone.ids().is_empty(), "{:?}", alone.ids());
 }
 
 /// The guides as they stand.

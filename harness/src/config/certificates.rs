@@ -104,7 +104,10 @@ fn stores(trust_config: &Value) -> Vec<Store> {
         .get("spiffeTrustStores")
         .and_then(Value::as_object);
     let named = map.into_iter().flatten().map(|(domain, store)| {
-        Store::read(store, &format!("trustConfig.spiffeTrustStores.{domain}"))
+        Store::read(
+            store,
+            &format!("trustConfig.spiffeTrustStores[\"{domain}\"]"),
+        )
     });
     numbered.chain(named).collect()
 }

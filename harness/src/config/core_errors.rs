@@ -55,11 +55,6 @@ fn complete(document: &mut Value) {
     let Value::Object(fields) = document else {
         return;
     };
-    // Looked over by `policies` alone where the core does not know them.
-    let probe = json!({ AUTHZ_POLICIES: [] });
-    if config::typed::<Object<Document>>(probe).is_err() {
-        fields.remove(AUTHZ_POLICIES);
-    }
     fields
         .entry("serverTlsPolicy")
         .or_insert_with(harmless_policy);
@@ -239,9 +234,10 @@ enum Step {
     Entry(usize),
 }
 
-/// The steps of a path, as far as they exist in `document`. A map's keys may hold dots, so that only
-/// the document tells where a key ends.
-fn steps(document: &Value, path: &str) -> Vec<Step> {
+/// The steps of a path, as far as they exist in `document`, and whether that is all of it. serde
+/// writes a map's key as it is, dots and all, so that only the document tells where it ends; the
+/// core itself writes `["key"]`.
+fn steps(document: &Value, path: &str) -> (Vec<Step>, bool) {
     let mut steps = Vec::new();
     let (mut value, mut rest) = (document, path);
     loop {
@@ -250,7 +246,9 @@ fn steps(document: &Value, path: &str) -> Vec<Step> {
             Value::Object(fields) => fields
                 .iter()
                 .filter_map(|(field, value)| {
-                    let behind = rest.strip_prefix(field.as_str())?;
+                    let behind = rest
+                        .strip_prefix(&format!("[\"{field}\"]"))
+                        .or_else(|| rest.strip_prefix(field.as_str()))?;
                     let whole = behind.is_empty() || behind.starts_with(['.', '[']);
                     whole.then_some((field, value, behind))
                 })
@@ -266,7 +264,7 @@ fn steps(document: &Value, path: &str) -> Vec<Step> {
             _ => None,
         };
         let Some((step, inner, behind)) = next else {
-            return steps;
+            return (steps, rest.is_empty());
         };
         steps.push(step);
         (value, rest) = (inner, behind);
@@ -289,25 +287,9 @@ fn walk_mut<'a>(document: &'a mut Value, steps: &[Step]) -> Option<&'a mut Value
 
 /// The value at a path, or None if there is none.
 pub(super) fn at<'a>(document: &'a Value, path: &str) -> Option<&'a Value> {
-    let steps = steps(document, path);
-    let length: usize = steps.iter().map(Step::written_len).sum();
-    // Dots between fields, none before the first.
-    let dots = steps
-        .iter()
-        .skip(1)
-        .filter(|step| matches!(step, Step::Field(_)))
-        .count();
-    (length.saturating_add(dots) == path.len())
-        .then(|| walk(document, &steps))
-        .flatten()
-}
-
-impl Step {
-    fn written_len(&self) -> usize {
-        match self {
-            Self::Field(field) => field.len(),
-            Self::Entry(index) => index.to_string().len().saturating_add(2),
-        }
+    match steps(document, path) {
+        (steps, true) => walk(document, &steps),
+        (_, false) => None,
     }
 }
 
@@ -321,7 +303,7 @@ fn neutralise(document: &mut Value, error: &ConfigError) -> bool {
     if path.starts_with("revocation.") {
         return put(document, "revocation", json!({}));
     }
-    let steps = steps(document, path);
+    let (steps, is_whole) = steps(document, path);
     // The nearest entry of a list for which there is something harmless.
     let entry = steps.iter().enumerate().rev().find_map(|(depth, step)| {
         let (Step::Entry(index), Some(above)) = (step, depth.checked_sub(1)) else {
@@ -346,7 +328,6 @@ fn neutralise(document: &mut Value, error: &ConfigError) -> bool {
             json!({ "trustStores": harmless_trust_stores() }),
         );
     }
-    let is_whole = at(document, path).is_some();
     let Some((last, above)) = steps.split_last() else {
         return false;
     };

@@ -2,14 +2,10 @@
 
 use std::path::Path;
 
+use mtls_gate_core::authz::resources::AuthzPolicy;
 use serde_json::Value;
 
 use super::{Notes, ResourceError, Warning};
-
-/// An AuthzPolicy as it is written.
-///
-/// To be the core's own type once there is one: this line, and `typed` below it.
-pub type AuthzPolicy = Value;
 
 /// Reads the policies of a file, in order.
 ///
@@ -17,10 +13,10 @@ pub type AuthzPolicy = Value;
 /// The file cannot be read, or holds something else than policies.
 pub fn authz_policies(path: &Path) -> Result<(Vec<AuthzPolicy>, Vec<Warning>), ResourceError> {
     let (policies, warnings) = values(path)?;
-    Ok((
-        policies.into_iter().map(|(_, policy)| policy).collect(),
-        warnings,
-    ))
+    let typed = policies
+        .into_iter()
+        .map(|(_, policy)| super::typed(path, policy));
+    Ok((typed.collect::<Result<_, _>>()?, warnings))
 }
 
 /// Policies, each with its path within the file.

@@ -38,7 +38,7 @@ pub struct ResourceFiles {
     #[arg(long, value_name = "FILE")]
     pub authz_policy: Vec<PathBuf>,
     /// The document's fields that Google has no resource for: profile, revocation, limits,
-    /// rejection, source
+    /// rejection, authzDenial, source
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
 }

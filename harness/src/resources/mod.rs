@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-pub use authz_policies::{AuthzPolicy, authz_policies};
+pub use authz_policies::authz_policies;
 pub use files::{Place, ResourceFiles, Resources};
 pub use headers::{Headers, headers};
 pub use server_tls_policy::server_tls_policy;

@@ -52,7 +52,7 @@ fn as_schema_has_it(document: Value, notes: &mut Notes<'_>) -> Value {
     }
     if let Some(Value::Object(stores)) = document.get_mut("spiffeTrustStores") {
         for (domain, store) in stores {
-            intermediate_cas(store, &format!("spiffeTrustStores.{domain}"), notes);
+            intermediate_cas(store, &format!("spiffeTrustStores[\"{domain}\"]"), notes);
         }
     }
     Value::Object(document)
