@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use mtls_gate_core::authz::Request;
 use mtls_gate_core::config::{Mode, Role};
 use mtls_gate_core::decision::{Outcome, Report};
 use mtls_gate_core::direct_peer;
@@ -91,7 +92,12 @@ impl Downstream {
         hand_over_direct_peer(host);
         let shown = Shown::by(host);
         let connection = shown.connection(&[]);
-        let decision = pipeline.run(&Presented::Connection(connection), host.now());
+        let decision = pipeline.run(
+            &Presented::Connection(connection),
+            // There are no policies on requests in this role.
+            &Request::default(),
+            host.now(),
+        );
         let passes = decision.outcome == Outcome::Forward;
         report(host, &decision.report, passes);
         passes

@@ -4,6 +4,7 @@
 use core::net::IpAddr;
 use std::rc::Rc;
 
+use mtls_gate_core::authz::Request;
 use mtls_gate_core::config::{DirectPeerAddress, Mode, Role};
 use mtls_gate_core::decision::{Outcome, Report};
 use mtls_gate_core::direct_peer;
@@ -158,7 +159,23 @@ impl Stream {
             host.set_property(SENDER_PROPERTY, &address.to_string());
         }
         let connection = shown.connection(&forwarded);
-        let decision = pipeline.run(&Presented::Connection(connection), host.now());
+        let lines: Vec<(&[u8], &[u8])> = headers
+            .iter()
+            .map(|(name, value)| (name.as_slice(), value.as_slice()))
+            .collect();
+        let pseudo = |name: &[u8]| {
+            let found = lines.iter().find(|(candidate, _)| *candidate == name);
+            found.map(|(_, value)| *value).unwrap_or_default()
+        };
+        let request = Request {
+            method: pseudo(b":method"),
+            host: pseudo(b":authority"),
+            path: pseudo(b":path"),
+            headers: &lines,
+            direct_peer: sender.address,
+        };
+        let presented = Presented::Connection(connection);
+        let decision = pipeline.run(&presented, &request, host.now());
         report(host, &decision.report, &decision.outcome);
         match decision.outcome {
             Outcome::Close => close(host),

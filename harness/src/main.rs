@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mtls_gate::config::{self, ConfigCommand};
 use mtls_gate::conform::{self, ConformOptions};
 use mtls_gate::demo::{self, DemoOptions};
+use mtls_gate::serve::{self, ServeOptions};
 use mtls_gate::verify::{self, VerifyOptions};
 
 /// Checks client certificates as Google Cloud's load balancers do.
@@ -20,7 +22,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Verify(VerifyOptions),
+    /// Look Google's resources over, or make an Envoy configuration from them
+    #[command(subcommand)]
+    Config(ConfigCommand),
     Conform(ConformOptions),
+    Serve(Box<ServeOptions>),
     /// Play the filter in a real Envoy with real clients and show what becomes of them
     ///
     /// Exit status: 0 if every request ended as expected, 1 if one did not, 2 if it could not be
@@ -47,10 +53,14 @@ fn main() -> ExitCode {
         Command::Verify(options) => {
             verify::run(&options, &mut io::stdout().lock()).map_err(|error| error.to_string())
         }
+        Command::Config(command) => {
+            config::run(&command, &mut io::stdout().lock()).map_err(|error| error.to_string())
+        }
         Command::Conform(options) => {
             conform::run(&options, &mut io::stdout().lock(), &mut io::stderr())
                 .map_err(|error| error.to_string())
         }
+        Command::Serve(options) => serve::run(&options).map_err(|error| error.to_string()),
         Command::Demo { envoy, wasm, json } => {
             demo::run(DemoOptions { envoy, wasm, json }).map_err(|error| error.to_string())
         }

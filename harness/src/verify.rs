@@ -147,7 +147,7 @@ pub enum VerifyError {
     Print(#[from] io::Error),
 }
 
-fn parse_time(text: &str) -> Result<UnixSeconds, String> {
+pub(crate) fn parse_time(text: &str) -> Result<UnixSeconds, String> {
     OffsetDateTime::parse(text, &Rfc3339)
         .map(|time| UnixSeconds(time.unix_timestamp()))
         .map_err(|error| format!("not RFC 3339, such as 2026-11-21T12:00:00Z: {error}"))
@@ -195,7 +195,7 @@ pub fn run(options: &VerifyOptions, out: &mut impl Write) -> Result<bool, Verify
     Ok(client_cert.is_verified())
 }
 
-fn now() -> Option<UnixSeconds> {
+pub(crate) fn now() -> Option<UnixSeconds> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     i64::try_from(since.as_secs()).ok().map(UnixSeconds)
 }
@@ -207,6 +207,7 @@ fn trust(options: &VerifyOptions) -> Result<(Trust, Vec<String>), VerifyError> {
             path: path.clone(),
             source,
         })?;
+        let warnings = warnings.into_iter().map(|warning| warning.what).collect();
         return Ok((trust, warnings));
     }
     let certificates = |path: &Option<PathBuf>| match path {

@@ -133,6 +133,15 @@ fn odd_documents_are_refused() {
     }
 }
 
+/// Where this process is the proxy itself.
+#[test]
+fn a_network_filters_document_is_for_nobody_else() {
+    let path = testdata().join("configs/valid/network_filter.json");
+    let document: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let error = Config::native(document).unwrap_err().to_string();
+    assert_eq!(error, "role: is NETWORK_FILTER, and there is none here");
+}
+
 #[test]
 fn envoy_does_not_come_up_with_a_broken_one() {
     let echo = Echo::start().unwrap();

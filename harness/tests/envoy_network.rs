@@ -432,6 +432,39 @@ fn the_direct_peers_address_cannot_be_chosen() {
     gate.no_reloads();
 }
 
+/// AuthzPolicies by address go by it; where nobody tells it, nobody gets in by it.
+#[test]
+fn ip_blocks_match_the_direct_peer() {
+    let mut document = http(ALLOW);
+    document["authzPolicies"] = json!([{
+        "name": "near",
+        "action": "ALLOW",
+        "httpRules": [{ "from": { "sources": [{
+            "ipBlocks": [{ "prefix": "127.0.0.0", "length": 30 }],
+        }] } }],
+    }]);
+    let gate = Gate::start(vec![
+        chain("gate.test", Some(network(ALLOW)), Some(document.clone())),
+        chain("alone.test", None, Some(document)),
+    ]);
+    for (name, source, status) in [
+        ("gate.test", "127.0.0.1", 200),
+        ("gate.test", "127.0.0.7", 403),
+        ("alone.test", "127.0.0.1", 403),
+    ] {
+        for version in [HttpVersion::Http1, HttpVersion::Http2] {
+            for spoof in ["X-Forwarded-For: 127.0.0.1", "X-Forwarded-For: 127.0.0.7"] {
+                let mut curl = gate.curl(name, version, "1.3", None).header(spoof);
+                let interface = ["--interface".to_owned(), source.to_owned()];
+                curl.extra.extend(interface);
+                let outcome = curl.run().unwrap();
+                assert_eq!(outcome.status(), Some(status), "{name} {source} {spoof}");
+            }
+        }
+    }
+    gate.no_reloads();
+}
+
 /// What Envoy itself was told to believe below HTTP counts: a limit of this source, not a way in.
 #[test]
 fn the_proxy_protocol_is_believed_where_it_is_switched_on() {

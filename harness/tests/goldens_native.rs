@@ -7,6 +7,7 @@ mod support;
 use std::rc::Rc;
 
 use mtls_gate::goldens::{self, header_of};
+use mtls_gate_core::authz::Request;
 use mtls_gate_core::decision::Outcome;
 use mtls_gate_core::forwarded::Presented;
 use mtls_gate_core::forwarded::connection::Connection;
@@ -46,7 +47,11 @@ fn core_gives_the_golden_variables() {
                 ));
             }
         }
-        let decision = pipeline.run(&Presented::Connection(connection), Some(time));
+        let decision = pipeline.run(
+            &Presented::Connection(connection),
+            &Request::default(),
+            Some(time),
+        );
         let forwards = decision.outcome == Outcome::Forward;
         if forwards != (golden.expected.decision == "forward") {
             wrong.push(format!("{}: {:?}", golden.name, decision.outcome));

@@ -16,6 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mtls_gate::goldens::testdata;
 use mtls_gate::testbed::envoy::filter_file;
+use mtls_gate_core::authz::Request;
 use mtls_gate_core::config::Config;
 use mtls_gate_core::forwarded::Presented;
 use mtls_gate_core::forwarded::connection::Connection;
@@ -250,8 +251,11 @@ fn compare(certificates: &[(PathBuf, String)]) {
                 peer_certificate: Some(certificate.as_bytes()),
                 ..Connection::default()
             };
-            let decision =
-                pipeline.run(&Presented::Connection(connection), Some(UnixSeconds(TIME)));
+            let decision = pipeline.run(
+                &Presented::Connection(connection),
+                &Request::default(),
+                Some(UnixSeconds(TIME)),
+            );
             let native = Some(decision.report.reason).filter(|reason| !reason.is_empty());
             let wasm = vm.request(*on, root(), certificate);
             assert_eq!(wasm, native, "{} as end entity", path.display());

@@ -1,8 +1,9 @@
 //! What becomes of a request. An adapter carries it out and decides nothing.
 
+use crate::authz::{DENIED_BY_AUTHZ_POLICY, Request, Verdict};
 use crate::client_cert::ClientCert;
 use crate::config::{Config, HeaderRules, Mode, Rejection};
-use crate::headers::{AddedHeader, HeaderEdits};
+use crate::headers::{AddedHeader, FoldedName, HeaderEdits};
 use crate::pipeline::FORWARDED_HEADER;
 use crate::variables::{Variable, Variables};
 
@@ -15,6 +16,10 @@ pub struct Decision<'c> {
     pub request: HeaderEdits<'c>,
     /// Edits of the response's headers.
     pub response: HeaderEdits<'c>,
+    /// What the AuthzPolicies say; `None` if the certificate refused the request already.
+    pub authz: Option<Verdict<'c>>,
+    /// The values of all variables, for logs; requests have them in headers.
+    pub variables: Variables,
     /// For logs, access logs and counters.
     pub report: Report,
 }
@@ -40,7 +45,8 @@ pub enum Outcome {
 pub struct Report {
     /// The client's certificate is verified.
     pub verified: bool,
-    /// The value of `client_cert_error`: wire strings joined by `,`, or empty.
+    /// Wire strings joined by `,`, or empty: those of `client_cert_error`, and
+    /// `denied_by_authz_policy`.
     pub error: String,
     /// Why, in words; empty if all is well. One line, none of the client's own text.
     pub reason: String,
@@ -49,13 +55,19 @@ pub struct Report {
 }
 
 impl<'c> Decision<'c> {
-    /// Decides by the configuration's mode.
+    /// Decides by the configuration's mode, then by its policies.
     #[must_use]
-    pub fn new(config: &'c Config, client_cert: &ClientCert) -> Self {
+    pub fn new(config: &'c Config, client_cert: &ClientCert, request: &Request<'_>) -> Self {
         let variables = Variables::from(client_cert);
         let error = variables.get(Variable::Error).to_owned();
         let refused = config.mode == Mode::RejectInvalid && !client_cert.is_verified();
+        let authz = (!refused).then(|| authorize(config, request, client_cert));
+        let denied = authz.as_ref().filter(|verdict| !verdict.is_allowed());
         let outcome = match &config.rejection {
+            _ if denied.is_some() => Outcome::Respond {
+                status: config.denial.status,
+                body: config.denial.body.clone(),
+            },
             _ if !refused => Outcome::Forward,
             Rejection::Close => Outcome::Close,
             Rejection::Respond {
@@ -110,10 +122,19 @@ impl<'c> Decision<'c> {
             }
             ClientCert::Off | ClientCert::Verified { .. } => String::new(),
         };
+        let (error, reason) = match denied {
+            None => (error, reason),
+            Some(verdict) => (
+                joined(error, ",", DENIED_BY_AUTHZ_POLICY.to_owned()),
+                joined(reason, "; ", verdict.detail()),
+            ),
+        };
         Self {
             outcome,
             request,
             response,
+            authz,
+            variables,
             report: Report {
                 verified: client_cert.is_verified(),
                 error,
@@ -121,5 +142,34 @@ impl<'c> Decision<'c> {
                 headers_emptied,
             },
         }
+    }
+}
+
+/// Policies see the headers that go on: what a client sends under a name that the gate emits is no
+/// more than a forgery. What is emitted they do not see, as behind Google's load balancers.
+fn authorize<'c>(
+    config: &'c Config,
+    request: &Request<'_>,
+    client_cert: &ClientCert,
+) -> Verdict<'c> {
+    let stays = |name: &[u8]| !config.request.remove.contains(&FoldedName::new(name));
+    let headers: Vec<(&[u8], &[u8])> = if config.authz_policies.is_empty() {
+        Vec::new()
+    } else {
+        let lines = request.headers.iter().copied();
+        lines.filter(|(name, _)| stays(name)).collect()
+    };
+    let request = Request {
+        headers: &headers,
+        ..*request
+    };
+    config.authz_policies.evaluate(&request, client_cert)
+}
+
+fn joined(first: String, separator: &str, second: String) -> String {
+    if first.is_empty() {
+        second
+    } else {
+        format!("{first}{separator}{second}")
     }
 }

@@ -11,11 +11,46 @@ impl FoldedName {
     /// Folds a name.
     #[must_use]
     pub fn new(name: &[u8]) -> Self {
-        let fold = |byte: &u8| match byte {
-            byte if byte.is_ascii_alphanumeric() => byte.to_ascii_lowercase(),
-            _ => b'-',
-        };
         Self(name.iter().map(fold).collect())
+    }
+
+    /// `name` folds to this.
+    #[must_use]
+    pub fn is_fold_of(&self, name: &[u8]) -> bool {
+        self.0.len() == name.len() && name.iter().map(fold).eq(self.0.iter().copied())
+    }
+}
+
+/// RFC 9110 5.6.2: what header names and methods are made of.
+pub(crate) fn is_token(text: &[u8]) -> bool {
+    let is_tchar = |byte: &u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            )
+    };
+    !text.is_empty() && text.iter().all(is_tchar)
+}
+
+fn fold(byte: &u8) -> u8 {
+    if byte.is_ascii_alphanumeric() {
+        byte.to_ascii_lowercase()
+    } else {
+        b'-'
     }
 }
 
@@ -57,6 +92,14 @@ impl HeaderEdits<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folds_alike() {
+        let folded = FoldedName::new(b"X-Env");
+        assert!(folded.is_fold_of(b"x_eNV"));
+        assert!(!folded.is_fold_of(b"x-env2"));
+        assert!(!folded.is_fold_of(b"xxenv"));
+    }
 
     #[test]
     fn every_spelling_goes_once() {

@@ -5,6 +5,7 @@
 //! [`pipeline`] shows the whole way in one picture.
 #![forbid(unsafe_code)]
 
+pub mod authz;
 pub mod client_cert;
 pub mod config;
 pub mod decision;

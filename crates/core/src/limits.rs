@@ -34,6 +34,32 @@ pub const CRLS: usize = STORE_CERTIFICATES;
 pub const CRL_BYTES: usize = 3 * 1024 * 1024;
 /// Ours: revoked certificates in one list; what fits into `CRL_BYTES` with short serial numbers.
 pub const CRL_ENTRIES: usize = 150_000;
+/// Google, load balancing quotas: authorization policies of one forwarding rule.
+pub const AUTHZ_POLICIES: usize = 5;
+/// `authz_policy.proto`: rules of one authorization policy.
+pub const AUTHZ_RULES: usize = 5;
+/// `authz_policy.proto`: entries of `sources`, and as many of `notSources`.
+pub const AUTHZ_SOURCES: usize = 1;
+/// `authz_policy.proto`: entries of `operations`, and as many of `notOperations`.
+pub const AUTHZ_OPERATIONS: usize = 1;
+/// `authz_policy.proto`: principals of one authorization policy, all rules together.
+pub const AUTHZ_PRINCIPALS: usize = 50;
+/// `authz_policy.proto`: IP blocks of one authorization policy, all rules together.
+pub const AUTHZ_IP_BLOCKS: usize = 10;
+/// `authz_policy.proto`: hosts of one authorization policy, all rules together.
+pub const AUTHZ_HOSTS: usize = 10;
+/// `authz_policy.proto`: paths of one authorization policy, all rules together.
+pub const AUTHZ_PATHS: usize = 10;
+/// `authz_policy.proto`: methods of one authorization policy, all rules together.
+pub const AUTHZ_METHODS: usize = 10;
+/// `authz_policy.proto`: headers of one authorization policy, all rules together.
+pub const AUTHZ_HEADERS: usize = 10;
+/// Ours: one pattern of an authorization policy. The longest SPIFFE ID fits.
+pub const AUTHZ_PATTERN_BYTES: usize = SPIFFE_ID_BYTES;
+/// Ours: a whole resource name; names are repeated in logs.
+pub const RESOURCE_NAME_BYTES: usize = 512;
+/// `server_tls_policy.proto`, for want of a rule for authorization policies: the name's last part.
+pub const RESOURCE_ID_BYTES: usize = 63;
 /// The body of a local answer.
 pub const REJECTION_BODY_BYTES: usize = 4 * 1024;
 

@@ -9,6 +9,7 @@
 //!       └── Decision (decision.rs): the adapter only carries it out
 //! ```
 
+use crate::authz::Request;
 use crate::client_cert::ClientCert;
 use crate::config::{Config, Mode};
 use crate::decision::Decision;
@@ -45,15 +46,16 @@ impl Pipeline {
     pub fn run(
         &self,
         presented: &Presented<'_>,
+        request: &Request<'_>,
         validation_time: Option<UnixSeconds>,
     ) -> Decision<'_> {
-        self.decide(&self.judge(presented, validation_time))
+        self.decide(&self.judge(presented, validation_time), request)
     }
 
     /// What becomes of a request of a client whose certificate is judged already.
     #[must_use]
-    pub fn decide(&self, client_cert: &ClientCert) -> Decision<'_> {
-        Decision::new(&self.config, client_cert)
+    pub fn decide(&self, client_cert: &ClientCert, request: &Request<'_>) -> Decision<'_> {
+        Decision::new(&self.config, client_cert, request)
     }
 
     /// The verdict alone, without what becomes of the request. Without a time nothing but an

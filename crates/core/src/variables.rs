@@ -7,7 +7,7 @@ use crate::client_cert::ClientCert;
 use crate::error::ClientCertError;
 use crate::limits::{SERIAL_BYTES, SPIFFE_ID_BYTES, VARIABLE_BYTES, VARIABLE_DER_BYTES};
 use crate::spiffe::{SpiffeId, is_spiffe_uri};
-use crate::x509::Certificate;
+use crate::x509::{Certificate, Name};
 
 /// A variable of Google's custom headers that describes the client's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -223,14 +223,15 @@ impl Variables {
             (serial.len() <= SERIAL_BYTES).then(|| hex_octets(serial)),
         );
         self.set_within(Variable::SpiffeId, spiffe_id(end_entity));
-        let uris = end_entity.uri_sans().filter(|uri| !is_spiffe_uri(uri));
-        self.set_within(Variable::UriSans, base64_list(uris));
-        self.set_within(Variable::DnsnameSans, base64_list(end_entity.dns_sans()));
+        self.set_within(Variable::UriSans, uri_sans(end_entity));
+        self.set_within(Variable::DnsnameSans, dnsname_sans(end_entity));
         self.valid_not_before = end_entity.not_before().to_string();
         self.valid_not_after = end_entity.not_after().to_string();
-        let name = |name| within(STANDARD.encode(end_entity.name_der(name)));
-        self.set_within(Variable::IssuerDn, name(end_entity.issuer()));
-        self.set_within(Variable::SubjectDn, name(end_entity.subject()));
+        self.set_within(
+            Variable::IssuerDn,
+            base64_name(end_entity, end_entity.issuer()),
+        );
+        self.set_within(Variable::SubjectDn, subject_dn(end_entity));
         let leaf_bytes = end_entity.der().len();
         self.set_within(
             Variable::Leaf,
@@ -268,7 +269,23 @@ fn spiffe_id(end_entity: &Certificate) -> Option<String> {
     Some(id.map(|id| id.as_str().to_owned()).unwrap_or_default())
 }
 
-fn within(value: String) -> Option<String> {
+/// `None`: over the limit.
+pub(crate) fn uri_sans(end_entity: &Certificate) -> Option<String> {
+    base64_list(end_entity.uri_sans().filter(|uri| !is_spiffe_uri(uri)))
+}
+
+/// `None`: over the limit.
+pub(crate) fn dnsname_sans(end_entity: &Certificate) -> Option<String> {
+    base64_list(end_entity.dns_sans())
+}
+
+/// `None`: over the limit.
+pub(crate) fn subject_dn(end_entity: &Certificate) -> Option<String> {
+    base64_name(end_entity, end_entity.subject())
+}
+
+fn base64_name(end_entity: &Certificate, name: &Name) -> Option<String> {
+    let value = STANDARD.encode(end_entity.name_der(name));
     (value.len() <= VARIABLE_BYTES).then_some(value)
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use mtls_gate_core::authz::Request;
 use mtls_gate_core::config::Config;
 use mtls_gate_core::decision::Outcome as Decided;
 use mtls_gate_core::forwarded::Presented;
@@ -62,7 +63,11 @@ fn check(golden: &Golden) -> Result<(), String> {
             ));
         }
     }
-    let decision = pipeline.run(&Presented::Connection(connection), Some(time));
+    let decision = pipeline.run(
+        &Presented::Connection(connection),
+        &Request::default(),
+        Some(time),
+    );
     let forwards = decision.outcome == Decided::Forward;
     if forwards != (golden.expected.decision == "forward") {
         return Err(format!("decided: {:?}", decision.outcome));

@@ -3,7 +3,7 @@
 //! It runs at OpenSSL's security level 0 and offers every signature algorithm,
 //! so that weak and unusual certificates reach the gate and are judged there.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -282,6 +282,34 @@ impl Connection {
     /// As [`Self::read_response`].
     pub fn read_response_to_head(&mut self) -> Result<Outcome, ClientError> {
         self.read(true)
+    }
+
+    /// Reads this many bytes of whatever is spoken after a 101 or a CONNECT; fewer if the stream
+    /// ends.
+    ///
+    /// # Errors
+    /// Nothing comes within the time allowed.
+    pub fn read_raw(&mut self, count: usize) -> Result<Vec<u8>, ClientError> {
+        let mut bytes = core::mem::take(&mut self.buffer);
+        let mut chunk = [0; 4096];
+        while bytes.len() < count {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(read) => bytes.extend(chunk.iter().take(read)),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    ) =>
+                {
+                    return Err(ClientError::Timeout { partial: bytes });
+                }
+                // A reset is an end too.
+                Err(_) => break,
+            }
+        }
+        self.buffer = bytes.split_off(count.min(bytes.len()));
+        Ok(bytes)
     }
 
     /// Sends bytes and reads the response. A failure to send is no failure here:

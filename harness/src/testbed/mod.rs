@@ -5,5 +5,7 @@ pub mod client;
 pub mod curl;
 pub mod echo;
 pub mod envoy;
+pub mod front;
 pub mod http1;
 pub mod mint;
+pub mod serve;

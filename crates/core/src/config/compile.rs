@@ -7,10 +7,12 @@ use super::resources::{
     RejectionAction, ServerTlsPolicy, TrustConfig,
 };
 use super::{
-    Config, ConfigError, DirectPeerAddress, HeaderRules, Mode, Object, Rejection, Role, resources,
+    Config, ConfigError, Denial, DirectPeerAddress, HeaderRules, Mode, Object, Rejection, Role,
+    resources,
 };
+use crate::authz::{AuthzPolicies, DirectPeer};
 use crate::forwarded::pem::{self, Around, Bounds, Label, PemFault};
-use crate::headers::FoldedName;
+use crate::headers::{FoldedName, is_token};
 use crate::limits::{
     ALLOWLISTED_CERTIFICATES, CRL_BYTES, CRLS, CUSTOM_HEADER_BYTES, CUSTOM_HEADERS,
     NAME_CONSTRAINTS, PEM_ENTRY_BYTES, REJECTION_BODY_BYTES, RequestLimits, SAME_SUBJECT_AND_KEY,
@@ -65,7 +67,7 @@ fn error(path: Path<'_>, reason: impl Into<String>) -> ConfigError {
     ConfigError::new(path.to_string(), reason)
 }
 
-pub(super) fn config(document: Document) -> Result<Config, ConfigError> {
+pub(super) fn config(document: Document, direct_peer: DirectPeer) -> Result<Config, ConfigError> {
     let mode = mode(document.server_tls_policy.as_deref())?;
     if document.role == Role::NetworkFilter {
         check_network_filter(&document, mode)?;
@@ -90,14 +92,16 @@ pub(super) fn config(document: Document) -> Result<Config, ConfigError> {
     let trust = with_revocation(configured, &document.revocation)?;
     let (mut request, response) =
         header_rules(&document.custom_request_headers, &document.header_action)?;
+    let authz_policies = AuthzPolicies::compile(&document.authz_policies, direct_peer)?;
     let nothing_to_do = mode == Mode::Off
+        && document.authz_policies.is_empty()
         && [&request, &response]
             .iter()
             .all(|rules| rules.add.is_empty() && rules.remove.is_empty());
     if nothing_to_do {
         return Err(error(
             format_args!("serverTlsPolicy"),
-            "is missing, and there is no header to set or remove",
+            "is missing, and there is no header to set or remove and no policy",
         ));
     }
     let keep_forwarded_header = document.source.connection.keep_forwarded_header;
@@ -121,6 +125,8 @@ pub(super) fn config(document: Document) -> Result<Config, ConfigError> {
         request,
         response,
         rejection: rejection(document.rejection.0)?,
+        denial: denial(document.authz_denial.0, !document.authz_policies.is_empty())?,
+        authz_policies,
         keep_forwarded_header,
         direct_peer_address: document.source.connection.direct_peer_address,
     })
@@ -146,6 +152,7 @@ fn check_network_filter(document: &Document, mode: Mode) -> Result<(), ConfigErr
             !document.custom_request_headers.is_empty(),
         ),
         ("headerAction", edits_headers),
+        ("authzPolicies", !document.authz_policies.is_empty()),
         (
             "rejection.action",
             document.rejection.action == RejectionAction::Respond,
@@ -392,7 +399,12 @@ fn crl(text: &str, bytes_left: &mut usize) -> Result<Crl, String> {
     Crl::parse(der).map_err(|error| error.to_string())
 }
 
-fn at_most(path: Path<'_>, count: usize, limit: usize, what: &str) -> Result<(), ConfigError> {
+pub(crate) fn at_most(
+    path: Path<'_>,
+    count: usize,
+    limit: usize,
+    what: &str,
+) -> Result<(), ConfigError> {
     if count > limit {
         Err(error(path, format!("{count} {what}, the limit is {limit}")))
     } else {
@@ -585,29 +597,9 @@ fn addition(path: String, name: &str, value: &str, replace: bool) -> Result<Addi
     })
 }
 
-/// RFC 9110 5.6.2, and Google's reserved names.
+/// A token, and none of Google's reserved names.
 fn check_name(path: &str, name: &str) -> Result<(), ConfigError> {
-    let token = |byte: u8| {
-        byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
-            )
-    };
-    if name.is_empty() || !name.bytes().all(token) {
+    if !is_token(name.as_bytes()) {
         return Err(ConfigError::new(path, "header name is not a token"));
     }
     let lower = name.to_ascii_lowercase();
@@ -716,25 +708,47 @@ fn rejection(document: resources::Rejection) -> Result<Rejection, ConfigError> {
             None => Ok(Rejection::Close),
         };
     }
-    let status = document.status.unwrap_or(403);
-    if !(400..=599).contains(&status) {
+    Ok(Rejection::Respond {
+        status: status("rejection", document.status)?,
+        body: body("rejection", document.body, "client certificate required\n")?,
+        show_reason: document.show_reason.unwrap_or(false),
+    })
+}
+
+fn denial(document: resources::AuthzDenial, has_policies: bool) -> Result<Denial, ConfigError> {
+    let is_set = document.status.is_some() || document.body.is_some();
+    if is_set && !has_policies {
         return Err(error(
-            format_args!("rejection.status"),
-            format!("{status} is not between 400 and 599"),
+            format_args!("authzDenial"),
+            "goes with authzPolicies only",
         ));
     }
-    let body = document
-        .body
-        .unwrap_or_else(|| "client certificate required\n".to_owned());
+    Ok(Denial {
+        status: status("authzDenial", document.status)?,
+        body: body("authzDenial", document.body, "denied\n")?,
+    })
+}
+
+/// Of a local answer.
+fn status(path: &str, status: Option<u16>) -> Result<u16, ConfigError> {
+    let status = status.unwrap_or(403);
+    if (400..=599).contains(&status) {
+        Ok(status)
+    } else {
+        Err(error(
+            format_args!("{path}.status"),
+            format!("{status} is not between 400 and 599"),
+        ))
+    }
+}
+
+fn body(path: &str, body: Option<String>, default: &str) -> Result<String, ConfigError> {
+    let body = body.unwrap_or_else(|| default.to_owned());
     at_most(
-        format_args!("rejection.body"),
+        format_args!("{path}.body"),
         body.len(),
         REJECTION_BODY_BYTES,
         "bytes",
     )?;
-    Ok(Rejection::Respond {
-        status,
-        body,
-        show_reason: document.show_reason.unwrap_or(false),
-    })
+    Ok(body)
 }

@@ -10,12 +10,14 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 
+use crate::authz::{AuthzPolicies, DirectPeer};
 use crate::headers::FoldedName;
 use crate::limits::RequestLimits;
 use crate::path::Policy;
 use crate::template::Template;
 use crate::trust::Trust;
 
+pub(crate) use compile::at_most;
 pub use compile::trust;
 pub use document::typed;
 pub use object::Object;
@@ -40,6 +42,10 @@ pub struct Config {
     pub response: HeaderRules,
     /// `rejection`
     pub rejection: Rejection,
+    /// `authzPolicies`
+    pub authz_policies: AuthzPolicies,
+    /// `authzDenial`
+    pub denial: Denial,
     /// `source.connection.keepForwardedHeader`
     pub keep_forwarded_header: bool,
     /// `source.connection.directPeerAddress`
@@ -72,6 +78,15 @@ pub enum Rejection {
         /// Whether the client may read why: `client_cert_error` follows the body.
         show_reason: bool,
     },
+}
+
+/// The answer to a request that an AuthzPolicy refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// 400 to 599.
+    pub status: u16,
+    /// The body, as it is.
+    pub body: String,
 }
 
 /// Header edits of one direction.
@@ -109,6 +124,27 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ConfigError> {
-        compile::config(document::read(bytes)?)
+        let document = document::read(bytes)?;
+        let direct_peer = match document.source.connection.direct_peer_address {
+            DirectPeerAddress::NetworkFilter => DirectPeer::Known,
+            DirectPeerAddress::Unknown => DirectPeer::Unknown,
+        };
+        compile::config(document, direct_peer)
+    }
+
+    /// Reads the same document for an adapter that terminates connections itself, and so knows the
+    /// address at the other end.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn native(document: serde_json::Value) -> Result<Self, ConfigError> {
+        let document: Object<resources::Document> = typed(document)?;
+        if document.role != Role::HttpFilter {
+            return Err(ConfigError::new(
+                "role",
+                "is NETWORK_FILTER, and there is none here",
+            ));
+        }
+        compile::config(document.0, DirectPeer::Known)
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::object::Object;
+use crate::authz::resources::AuthzPolicy;
 use crate::path::Profile;
 
 /// The whole document.
@@ -26,6 +27,10 @@ pub struct Document {
     pub profile: Profile,
     /// Certificates that are no longer valid; Google has no word for it.
     pub revocation: Object<Revocation>,
+    /// `networksecurity.googleapis.com/v1` AuthzPolicy
+    pub authz_policies: Vec<Object<AuthzPolicy>>,
+    /// What becomes of a request that these refuse.
+    pub authz_denial: Object<AuthzDenial>,
     /// Limits on one request.
     pub limits: Object<Limits>,
     /// What becomes of a refused request.
@@ -244,6 +249,16 @@ pub enum RejectionAction {
     Close,
     /// A local answer.
     Respond,
+}
+
+/// `authzDenial`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct AuthzDenial {
+    /// 400 to 599, default 403.
+    pub status: Option<u16>,
+    /// The body, as it is.
+    pub body: Option<String>,
 }
 
 /// `source`

@@ -60,7 +60,8 @@ impl Profile {
     }
 
     /// Whether the profile allows this signature AlgorithmIdentifier (content octets).
-    pub(super) fn allows_signature(self, algorithm: &[u8]) -> bool {
+    #[must_use]
+    pub fn allows_signature(self, algorithm: &[u8]) -> bool {
         match self {
             Self::Rfc5280 => true,
             // RSA PKCS#1 v1.5 and ECDSA with SHA-256 or stronger. RFC 4055 section 5: the NULL

@@ -4,8 +4,8 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::X509Name;
 
 use super::Span;
-use super::der::{Element, NotDer, tag};
-use super::oid::EMAIL_ADDRESS;
+use super::der::{Element, NotDer, Reader, tag};
+use super::oid::{COMMON_NAME, EMAIL_ADDRESS};
 
 /// A distinguished name: where its DER lies and a form in which equal names have equal bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +64,15 @@ impl Name {
         self.emails.iter().map(AsRef::as_ref)
     }
 
+    /// The `commonName` attributes' values as text, in order, from the name's DER: as they are, with
+    /// nothing folded, dropped or squeezed. `None`: one of them is no text, or this is no name.
+    ///
+    /// Read when it is asked for: few requests need it, and every certificate holds two names.
+    #[must_use]
+    pub fn common_names(der: &[u8]) -> Option<Vec<String>> {
+        read_common_names(der).ok().flatten()
+    }
+
     /// The name for people, from its DER: control characters escaped, at most 256 characters.
     #[must_use]
     pub fn display(der: &[u8]) -> String {
@@ -83,6 +92,46 @@ impl Name {
     }
 }
 
+/// RFC 5280 4.1.2.4: AttributeTypeAndValue.
+struct Attribute<'a> {
+    kind: &'a [u8],
+    value: Element<'a>,
+}
+
+impl<'a> Attribute<'a> {
+    fn read(rdn: &mut Reader<'a>) -> Result<Self, NotDer> {
+        let mut fields = rdn.require(tag::SEQUENCE)?.reader();
+        let kind = fields.require(tag::OID)?.content;
+        let value = fields.any()?;
+        fields.end()?;
+        if kind.is_empty() {
+            return Err(NotDer);
+        }
+        Ok(Self { kind, value })
+    }
+}
+
+fn read_common_names(der: &[u8]) -> Result<Option<Vec<String>>, NotDer> {
+    let mut outer = Reader::new(der);
+    let mut rdns = outer.require(tag::SEQUENCE)?.reader();
+    outer.end()?;
+    let mut names = Vec::new();
+    while !rdns.is_empty() {
+        let mut rdn = rdns.require(tag::SET)?.reader();
+        while !rdn.is_empty() {
+            let Attribute { kind, value } = Attribute::read(&mut rdn)?;
+            if kind != COMMON_NAME {
+                continue;
+            }
+            let Some(name) = text(value.tag, value.content)? else {
+                return Ok(None);
+            };
+            names.push(name);
+        }
+    }
+    Ok(Some(names))
+}
+
 /// One RelativeDistinguishedName, whatever its tag, as it stands in [`Name::canonical`].
 pub(super) fn canonical_rdn(
     element: &Element<'_>,
@@ -94,13 +143,7 @@ pub(super) fn canonical_rdn(
         return Err(NotDer);
     }
     while !rdn.is_empty() {
-        let mut fields = rdn.require(tag::SEQUENCE)?.reader();
-        let kind = fields.require(tag::OID)?.content;
-        let value = fields.any()?;
-        fields.end()?;
-        if kind.is_empty() {
-            return Err(NotDer);
-        }
+        let Attribute { kind, value } = Attribute::read(&mut rdn)?;
         if kind == EMAIL_ADDRESS {
             emails.push(value.content.into());
         }
@@ -135,6 +178,16 @@ fn push(into: &mut Vec<u8>, bytes: &[u8]) {
 /// RFC 5280 7.1 with RFC 4518: text with case folded, what counts for nothing dropped, and white
 /// space squeezed. `None`: not text, compare the bytes. Compatibility forms (NFKC) are not folded.
 fn folded(tag: u8, content: &[u8]) -> Result<Option<String>, NotDer> {
+    let Some(text) = text(tag, content)? else {
+        return Ok(None);
+    };
+    let text: String = text.chars().filter(|c| !counts_for_nothing(*c)).collect();
+    let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
+    Ok(Some(words.join(" ")))
+}
+
+/// An attribute value as the text it encodes. `None`: its type is no string.
+fn text(tag: u8, content: &[u8]) -> Result<Option<String>, NotDer> {
     /// X.690 10.2: strings are primitive, so the constructed forms are refused.
     const CONSTRUCTED: u8 = 0x20;
     let text = match tag {
@@ -161,9 +214,7 @@ fn folded(tag: u8, content: &[u8]) -> Result<Option<String>, NotDer> {
         _ if tag & CONSTRUCTED != 0 && is_string(tag & !CONSTRUCTED) => return Err(NotDer),
         _ => return Ok(None),
     };
-    let text: String = text.chars().filter(|c| !counts_for_nothing(*c)).collect();
-    let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
-    Ok(Some(words.join(" ")))
+    Ok(Some(text))
 }
 
 fn is_string(tag: u8) -> bool {
@@ -225,17 +276,61 @@ mod tests {
         Name::read(&Reader::new(der).require(tag::SEQUENCE)?)
     }
 
+    fn wrap(tag: u8, content: &[u8]) -> Vec<u8> {
+        let mut der = vec![tag, u8::try_from(content.len()).unwrap()];
+        der.extend(content);
+        der
+    }
+
+    fn attribute(kind: &[u8], tag: u8, value: &[u8]) -> Vec<u8> {
+        let content = [wrap(tag::OID, kind), wrap(tag, value)].concat();
+        wrap(tag::SEQUENCE, &content)
+    }
+
     /// `value` as the one attribute (O) of the one RDN.
     fn organization(tag: u8, value: &[u8]) -> Vec<u8> {
-        let wrap = |tag: u8, content: &[u8]| {
-            let mut der = vec![tag, u8::try_from(content.len()).unwrap()];
-            der.extend(content);
-            der
-        };
-        let mut attribute = wrap(tag::OID, &[0x55, 0x04, 0x0a]);
-        attribute.extend(wrap(tag, value));
-        let rdn = wrap(tag::SET, &wrap(tag::SEQUENCE, &attribute));
+        let rdn = wrap(tag::SET, &attribute(&[0x55, 0x04, 0x0a], tag, value));
         wrap(tag::SEQUENCE, &rdn)
+    }
+
+    #[test]
+    fn common_names_are_given_as_they_are() {
+        let cn = |tag, value: &[u8]| attribute(COMMON_NAME, tag, value);
+        let o = attribute(&[0x55, 0x04, 0x0a], tag::UTF8_STRING, b"not one");
+        // Each inner list is one RDN.
+        let names = |rdns: &[&[&Vec<u8>]]| {
+            let rdn = |attributes: &&[&Vec<u8>]| {
+                let attributes: Vec<u8> = attributes.iter().copied().flatten().copied().collect();
+                wrap(tag::SET, &attributes)
+            };
+            let rdns: Vec<Vec<u8>> = rdns.iter().map(rdn).collect();
+            Name::common_names(&wrap(tag::SEQUENCE, &rdns.concat()))
+        };
+        for (tag, value, text) in [
+            (tag::UTF8_STRING, &b" Evil\0  Corp "[..], " Evil\0  Corp "),
+            (tag::PRINTABLE_STRING, b"Evil Corp", "Evil Corp"),
+            (tag::IA5_STRING, b"a\tb", "a\tb"),
+            (tag::TELETEX_STRING, b"j\xfcrgen", "j\u{fc}rgen"),
+            (tag::BMP_STRING, b"\0E\x20\xac", "E\u{20ac}"),
+            (tag::UNIVERSAL_STRING, &[0, 1, 0xf6, 0], "\u{1f600}"),
+            (tag::UTF8_STRING, b"", ""),
+        ] {
+            assert_eq!(
+                names(&[&[&o], &[&cn(tag, value)]]),
+                Some(vec![text.to_owned()]),
+                "{tag:02x}"
+            );
+        }
+        // Several, in one RDN and in two.
+        let (a, b) = (cn(tag::UTF8_STRING, b"a"), cn(tag::UTF8_STRING, b"b"));
+        assert_eq!(names(&[&[&a, &b]]).unwrap(), ["a", "b"]);
+        assert_eq!(names(&[&[&a], &[&b]]).unwrap(), ["a", "b"]);
+        assert_eq!(names(&[&[&o]]).unwrap(), [""; 0]);
+        // One that is no text hides nothing behind the others.
+        let octets = cn(tag::OCTET_STRING, b"a");
+        assert_eq!(names(&[&[&a], &[&octets]]), None);
+        assert_eq!(names(&[&[&a, &cn(tag::UTF8_STRING, b"\xff")]]), None);
+        assert_eq!(Name::common_names(b""), None);
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub(super) mod key {
 /// RFC 2985 5.2.1: the `emailAddress` attribute of a name.
 pub(super) const EMAIL_ADDRESS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1];
 
+/// RFC 5280 A.1: the `commonName` attribute of a name.
+pub(super) const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+
 /// Types of `otherName`.
 pub(super) mod other_name {
     /// RFC 9598 3

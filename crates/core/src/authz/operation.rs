@@ -1,0 +1,95 @@
+//! What a request asks for: Google's RequestOperation.
+
+use super::facts::Facts;
+use super::host::HostMatch;
+use super::text::{Effect, TextMatch};
+use crate::headers::FoldedName;
+
+/// One compiled entry of `operations` or `notOperations`. An empty list says nothing.
+#[derive(Clone, Debug)]
+pub(super) struct Operation {
+    pub(super) hosts: Vec<HostMatch>,
+    /// On the bytes that are forwarded, the query among them.
+    pub(super) paths: Vec<TextMatch>,
+    /// RFC 9110 9.1: letter case counts.
+    pub(super) methods: Vec<String>,
+    pub(super) headers: Vec<HeaderMatch>,
+}
+
+impl Operation {
+    /// `authz_policy.proto`, To: any of a list, but every header; and all lists that are given.
+    pub(super) fn matches(&self, facts: &Facts<'_>) -> bool {
+        let request = facts.request;
+        let hosts = || {
+            let host = facts.host.as_ref();
+            host.is_some_and(|host| self.hosts.iter().any(|pattern| pattern.matches(host)))
+        };
+        // No pattern is empty, so a request without a path (CONNECT) matches none.
+        let paths = || self.paths.iter().any(|path| path.matches(request.path));
+        let methods = || {
+            let mut methods = self.methods.iter();
+            methods.any(|method| method.as_bytes() == request.method)
+        };
+        (self.hosts.is_empty() || hosts())
+            && (self.paths.is_empty() || paths())
+            && (self.methods.is_empty() || methods())
+            && self
+                .headers
+                .iter()
+                .all(|header| header.matches(request.headers))
+    }
+}
+
+/// One of `headerSet.headers`.
+#[derive(Clone, Debug)]
+pub(super) struct HeaderMatch {
+    /// RFC 9110 5.1: letter case does not count.
+    pub(super) name: String,
+    /// How a backend may read the name.
+    pub(super) folded: FoldedName,
+    pub(super) value: TextMatch,
+    pub(super) effect: Effect,
+}
+
+impl HeaderMatch {
+    /// Google joins the values of a repeated header by `,`. A client may repeat a header so that
+    /// the backend picks a value that the joined one hides, and many backends take `x_env` for
+    /// `x-env`. So, and this is *ours*: where a match lets in, the joined value must match, and so
+    /// must every single line, in whatever spelling. Where it keeps out, it is enough that the
+    /// joined value, a line or an element of a line (RFC 9110 5.6.1) matches.
+    fn matches(&self, headers: &[(&[u8], &[u8])]) -> bool {
+        let lines = || {
+            headers
+                .iter()
+                // Pseudo-headers (RFC 9113 8.3) are the request itself.
+                .filter(|(name, _)| !name.starts_with(b":") && self.folded.is_fold_of(name))
+        };
+        match self.effect {
+            Effect::LetsIn => {
+                let named = lines().filter(|(name, _)| self.is_named(name));
+                joined(named.map(|(_, value)| *value))
+                    .is_some_and(|value| self.value.matches(&value))
+                    && lines().all(|(_, value)| self.value.matches(value))
+            }
+            Effect::KeepsOut => {
+                joined(lines().map(|(_, value)| *value))
+                    .is_some_and(|value| self.value.matches(&value))
+                    || lines().any(|(_, value)| self.value.matches_in_list(value))
+            }
+        }
+    }
+
+    fn is_named(&self, name: &[u8]) -> bool {
+        name.eq_ignore_ascii_case(self.name.as_bytes())
+    }
+}
+
+/// `None`: no line at all.
+fn joined<'a>(mut lines: impl Iterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
+    let mut value = lines.next()?.to_vec();
+    for line in lines {
+        value.push(b',');
+        value.extend(line);
+    }
+    Some(value)
+}

@@ -1,0 +1,307 @@
+//! `mtls-gate config envoy`: README's bootstrap around the filter's configuration document. One
+//! function for each part.
+
+use std::fmt;
+use std::fs;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use mtls_gate_core::config::Config;
+use serde_json::{Map, Value, json};
+
+use super::{ConfigCommandError, reason, yaml};
+use crate::resources::{Place, ResourceFiles};
+
+/// Envoy's own list lacks P-521 and Ed25519: such clients would send no certificate and be told "not
+/// provided" instead of "unsupported".
+const SIGNATURE_ALGORITHMS: [&str; 10] = [
+    "ecdsa_secp256r1_sha256",
+    "rsa_pss_rsae_sha256",
+    "rsa_pkcs1_sha256",
+    "ecdsa_secp384r1_sha384",
+    "rsa_pss_rsae_sha384",
+    "rsa_pkcs1_sha384",
+    "rsa_pss_rsae_sha512",
+    "rsa_pkcs1_sha512",
+    "ecdsa_secp521r1_sha512",
+    "ed25519",
+];
+
+const ACCESS_LOG_LINE: &str = "%RESPONSE_CODE% %REQ(:METHOD)% \
+                               %FILTER_STATE(wasm.mtls_gate_error:PLAIN)% \
+                               %FILTER_STATE(wasm.mtls_gate_reason:PLAIN)%\n";
+
+const CLUSTER: &str = "backend";
+
+/// `mtls-gate config envoy`
+#[derive(Args, Clone, Debug)]
+pub struct EnvoyOptions {
+    #[command(flatten)]
+    files: ResourceFiles,
+    /// What is written
+    #[arg(long, value_enum, default_value_t = Part::Bootstrap)]
+    part: Part,
+    /// The address that Envoy listens at
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:8443")]
+    listen: SocketAddr,
+    /// The server's certificate chain, as Envoy finds it
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/mtls-gate/server.cert"
+    )]
+    cert: PathBuf,
+    /// The server's private key, as Envoy finds it
+    #[arg(long, value_name = "FILE", default_value = "/etc/mtls-gate/server.key")]
+    key: PathBuf,
+    /// The filter, as Envoy finds it
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/mtls-gate/mtls_gate_filter.wasm"
+    )]
+    wasm: PathBuf,
+    /// The backend; a name is resolved by Envoy
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    upstream: HostPort,
+    /// Where to write [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Write JSON in the place of YAML
+    #[arg(long)]
+    json: bool,
+}
+
+/// `--part`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// A complete bootstrap
+    Bootstrap,
+    /// The entry for http_filters
+    Filter,
+    /// The filter's configuration document
+    Document,
+}
+
+/// A host, by name or address, and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    host: String,
+    port: u16,
+}
+
+impl FromStr for HostPort {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let usage = "not HOST:PORT, such as backend.internal:8080 or [::1]:8080";
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Ok(Self {
+                host: address.ip().to_string(),
+                port: address.port(),
+            });
+        }
+        let (host, port) = text.rsplit_once(':').ok_or(usage)?;
+        let label =
+            |character: char| character.is_ascii_alphanumeric() || ".-_".contains(character);
+        if host.is_empty() || !host.chars().all(label) {
+            return Err(usage);
+        }
+        Ok(Self {
+            host: host.to_owned(),
+            port: port.parse().map_err(|_| usage)?,
+        })
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+pub(super) fn run(options: &EnvoyOptions, out: &mut impl Write) -> Result<(), ConfigCommandError> {
+    let document = document(&options.files)?;
+    let value = match options.part {
+        Part::Document => Value::Object(document),
+        Part::Filter => wasm_filter(options, document),
+        Part::Bootstrap => bootstrap(options, document),
+    };
+    let text = if options.json {
+        format!("{value:#}\n")
+    } else {
+        yaml::write(&value)?
+    };
+    match &options.output {
+        Some(path) => fs::write(path, text).map_err(|source| ConfigCommandError::Output {
+            path: path.clone(),
+            source,
+        }),
+        None => Ok(out.write_all(text.as_bytes())?),
+    }
+}
+
+/// The filter's configuration document, as the filter accepts it.
+fn document(files: &ResourceFiles) -> Result<Map<String, Value>, ConfigCommandError> {
+    let resources = files.read()?;
+    for warning in &resources.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let text = Value::Object(resources.document.clone()).to_string();
+    Config::from_bytes(text.as_bytes()).map_err(|error| ConfigCommandError::Refused {
+        place: match error.path.as_str() {
+            // The document as a whole is no place in any file.
+            "configuration" => Place {
+                file: None,
+                path: error.path.clone(),
+            },
+            path => resources.place(path),
+        },
+        reason: reason(&error).to_owned(),
+    })?;
+    Ok(resources.document)
+}
+
+fn bootstrap(options: &EnvoyOptions, document: Map<String, Value>) -> Value {
+    json!({
+        "static_resources": {
+            "listeners": [listener(options, document)],
+            "clusters": clusters(options),
+        },
+    })
+}
+
+fn listener(options: &EnvoyOptions, document: Map<String, Value>) -> Value {
+    json!({
+        "name": "gate",
+        "address": socket_address(&options.listen.ip().to_string(), options.listen.port()),
+        "filter_chains": [{
+            "transport_socket": {
+                "name": "envoy.transport_sockets.tls",
+                "typed_config": downstream_tls(options),
+            },
+            "filters": network_filters(options, document),
+        }],
+    })
+}
+
+/// Asks for a certificate and lets every one through to the filter. The handshake still proves that
+/// the client holds the key.
+fn downstream_tls(options: &EnvoyOptions) -> Value {
+    json!({
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        "require_client_certificate": false,
+        "common_tls_context": {
+            "alpn_protocols": ["h2", "http/1.1"],
+            "validation_context": { "trust_chain_verification": "ACCEPT_UNTRUSTED" },
+            "tls_params": { "signature_algorithms": SIGNATURE_ALGORITHMS },
+            "tls_certificates": [{
+                "certificate_chain": { "filename": options.cert },
+                "private_key": { "filename": options.key },
+            }],
+        },
+    })
+}
+
+fn network_filters(options: &EnvoyOptions, document: Map<String, Value>) -> Vec<Value> {
+    vec![connection_manager(options, document)]
+}
+
+fn connection_manager(options: &EnvoyOptions, document: Map<String, Value>) -> Value {
+    json!({
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "gate",
+            // Overwritten with what this Envoy saw; the filter takes the other certificates of the
+            // chain from it, as candidates that need not be trusted.
+            "forward_client_cert_details": "SANITIZE_SET",
+            "set_current_client_cert_details": { "cert": true, "chain": true },
+            // One path for the filter, for policies and for the backend.
+            "normalize_path": true,
+            "merge_slashes": true,
+            "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT",
+            // A refused HTTP/1.1 request is closed after this; Envoy's default is a second.
+            "delayed_close_timeout": "0.05s",
+            "access_log": [access_log()],
+            "http_filters": http_filters(options, document),
+            "route_config": route_config(),
+        },
+    })
+}
+
+fn access_log() -> Value {
+    json!({
+        "name": "envoy.access_loggers.file",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+            "path": "/dev/stdout",
+            "log_format": { "text_format_source": { "inline_string": ACCESS_LOG_LINE } },
+        },
+    })
+}
+
+fn http_filters(options: &EnvoyOptions, document: Map<String, Value>) -> Vec<Value> {
+    let router = json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+        },
+    });
+    vec![wasm_filter(options, document), router]
+}
+
+fn wasm_filter(options: &EnvoyOptions, document: Map<String, Value>) -> Value {
+    json!({
+        "name": "envoy.filters.http.wasm",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": {
+                "name": "mtls_gate",
+                // Unset, a filter that failed once answers 503 for good; with FAIL_OPEN it would be
+                // passed by for good.
+                "failure_policy": "FAIL_RELOAD",
+                "vm_config": {
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": { "local": { "filename": options.wasm } },
+                },
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.Struct",
+                    "value": document,
+                },
+            },
+        },
+    })
+}
+
+fn route_config() -> Value {
+    json!({
+        "virtual_hosts": [{
+            "name": "all",
+            "domains": ["*"],
+            "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": CLUSTER } }],
+        }],
+    })
+}
+
+fn clusters(options: &EnvoyOptions) -> Vec<Value> {
+    let HostPort { host, port } = &options.upstream;
+    let is_address = host.parse::<IpAddr>().is_ok();
+    vec![json!({
+        "name": CLUSTER,
+        "type": if is_address { "STATIC" } else { "STRICT_DNS" },
+        "load_assignment": {
+            "cluster_name": CLUSTER,
+            "endpoints": [{
+                "lb_endpoints": [{ "endpoint": { "address": socket_address(host, *port) } }],
+            }],
+        },
+    })]
+}
+
+fn socket_address(address: &str, port: u16) -> Value {
+    json!({ "socket_address": { "address": address, "port_value": port } })
+}

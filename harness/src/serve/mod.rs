@@ -1,0 +1,315 @@
+//! `mtls-gate serve`: a front end that behaves like Google's load balancer with frontend mTLS, down
+//! to the closed connection. The core decides; this folder carries it out over rustls and hyper.
+//!
+//! ```text
+//! listener (mod.rs) ─▶ TLS handshake (connection.rs) ─▶ request (request.rs) ─▶ upstream.rs
+//!                          ▲ snapshot.rs: what the files say      └▶ CONNECT, upgrades: tunnel.rs
+//! ```
+
+mod connection;
+mod destination;
+mod headers;
+mod idle;
+mod log;
+mod request;
+mod snapshot;
+mod tunnel;
+mod upstream;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+
+use crate::resources::{ResourceError, ResourceFiles};
+use destination::AllowedDestination;
+use log::Log;
+use snapshot::{Live, SnapshotError};
+
+/// How long a full listen queue or a lack of file descriptors is waited out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the files are looked at.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// Serve as Google's load balancer would: terminate mTLS, validate, set headers, forward
+///
+/// Takes Google's resources as they are. A changed file, or SIGHUP, loads them all anew; connections
+/// stay, and each request is judged by the newest. If the new ones are broken the old ones stay.
+/// SIGTERM and SIGINT end it when the requests under way are answered.
+///
+/// Requests are logged to standard output, everything else to standard error.
+///
+/// Exit status: 0 ended by a signal, 2 bad usage, unreadable input or no port.
+#[derive(Args, Clone, Debug)]
+pub struct ServeOptions {
+    #[command(flatten)]
+    resources: ResourceFiles,
+    /// The server's certificate and its chain, as PEM
+    #[arg(long, value_name = "FILE")]
+    cert: PathBuf,
+    /// The private key of --cert, as PEM
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Where to listen; port 0 takes a free one, which is told on standard error
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8443")]
+    listen: SocketAddr,
+    /// Where requests go, over HTTP/1.1; their Host stays
+    #[arg(long, value_name = "URL", value_parser = upstream::parse_url)]
+    #[arg(required_unless_present = "explicit_proxy")]
+    upstream: Option<upstream::UpstreamUrl>,
+    /// The X.509-SVID to show to an https backend, and its key, as PEM
+    #[arg(long, value_name = "CERT,KEY", value_parser = parse_identity, requires = "upstream")]
+    identity: Option<Identity>,
+    /// The TrustConfig (spiffeTrustStores) that an https backend's certificate is validated against
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "upstream",
+        requires = "backend_identity"
+    )]
+    backend_trust_config: Option<PathBuf>,
+    /// A SPIFFE ID that the backend may have; give it again for more
+    #[arg(long, value_name = "SPIFFE-ID", value_parser = parse_spiffe_id)]
+    #[arg(requires = "backend_trust_config")]
+    backend_identity: Vec<String>,
+    /// Be an explicit proxy, as Secure Web Proxy: CONNECT only, to what AuthzPolicies allow
+    #[arg(long, conflicts_with = "upstream", requires = "authz_policy")]
+    explicit_proxy: bool,
+    /// A destination whose address may be loopback, link-local or this host's own; without a port,
+    /// any port
+    #[arg(long, value_name = "HOST[:PORT]", requires = "explicit_proxy")]
+    allow_destination: Vec<AllowedDestination>,
+    /// How requests are logged
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+/// `--log-format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One line of text
+    Text,
+    /// One line of JSON in the shape of Google's load balancer logs
+    Google,
+}
+
+/// `--identity`
+#[derive(Clone, Debug)]
+pub struct Identity {
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+/// Bounds on what one client can hold.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Limits")]
+pub struct Limits {
+    /// Connections at a time; others wait in the listen queue
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    max_connections: u32,
+    /// Bytes of a request's head
+    #[arg(long, value_name = "BYTES", default_value_t = 64 * 1024)]
+    #[arg(value_parser = clap::value_parser!(u32).range(8192..=1_048_576))]
+    max_header_bytes: u32,
+    /// Bytes of a request's body
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 30)]
+    max_body_bytes: u64,
+    /// Seconds until the TLS handshake must be done
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
+    handshake_timeout: Duration,
+    /// Seconds until a request's head must be there, counted from the request before
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse_seconds)]
+    header_timeout: Duration,
+    /// Seconds that a connection or a tunnel may be silent in both directions
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = parse_seconds)]
+    idle_timeout: Duration,
+    /// Seconds to connect to a backend or a destination
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
+    connect_timeout: Duration,
+    /// Seconds until a backend's response must begin
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
+    upstream_timeout: Duration,
+    /// Seconds that requests under way get when the server ends
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
+    shutdown_timeout: Duration,
+}
+
+/// Why the server does not run.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The files are broken.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// A resource cannot be read.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
+    /// The address cannot be listened on.
+    #[error("listening on {address}: {source}")]
+    Listen {
+        /// `--listen`
+        address: SocketAddr,
+        /// What happened.
+        source: io::Error,
+    },
+    /// The runtime, a signal handler or the log could not be set up.
+    #[error("setting up: {0}")]
+    Setup(#[source] io::Error),
+}
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// It could not begin.
+pub fn run(options: &ServeOptions) -> Result<bool, ServeError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(ServeError::Setup)?;
+    runtime.block_on(serve(options.clone()))?;
+    // A name that is still being resolved must not hold the process.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    Ok(true)
+}
+
+/// What every connection shares.
+struct Server {
+    options: ServeOptions,
+    live: Live,
+    log: Log,
+    /// Turns true when the server ends.
+    ending: watch::Receiver<bool>,
+}
+
+async fn serve(options: ServeOptions) -> Result<(), ServeError> {
+    let log = Log::to_stdout(options.log_format).map_err(ServeError::Setup)?;
+    let live = Live::load(&options)?;
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .and_then(|listener| Ok((listener.local_addr()?, listener)))
+        .map_err(|source| ServeError::Listen {
+            address: options.listen,
+            source,
+        });
+    let (address, listener) = listener?;
+    let on = |kind| signal(kind).map_err(ServeError::Setup);
+    let (mut terminate, mut interrupt) =
+        (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+    let hangup = on(SignalKind::hangup())?;
+    let (end, ending) = watch::channel(false);
+    let server = Arc::new(Server {
+        options,
+        live,
+        log,
+        ending,
+    });
+    eprintln!("listening on https://{address}");
+    let watching = tokio::spawn(watch_files(Arc::clone(&server), hangup));
+    let connections = Connections::new(server.options.limits.max_connections);
+    tokio::select! {
+        () = accept(&server, &listener, &connections) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    drop(listener);
+    watching.abort();
+    let _ = end.send(true);
+    eprintln!("ending");
+    let all = connections.all_ended();
+    if tokio::time::timeout(server.options.limits.shutdown_timeout, all)
+        .await
+        .is_err()
+    {
+        eprintln!("not all connections ended in time");
+    }
+    server.log.close();
+    Ok(())
+}
+
+/// Connections open at a time, tunnels among them: each holds a permit to its end.
+struct Connections {
+    permits: Arc<Semaphore>,
+    limit: u32,
+}
+
+impl Connections {
+    fn new(limit: u32) -> Self {
+        let permits = usize::try_from(limit).unwrap_or(Semaphore::MAX_PERMITS);
+        Self {
+            permits: Arc::new(Semaphore::new(permits)),
+            limit,
+        }
+    }
+
+    async fn all_ended(&self) {
+        let _ = self.permits.acquire_many(self.limit).await;
+    }
+}
+
+async fn accept(server: &Arc<Server>, listener: &TcpListener, connections: &Connections) {
+    loop {
+        // The semaphore is never closed.
+        let Ok(permit) = Arc::clone(&connections.permits).acquire_owned().await else {
+            return;
+        };
+        let (stream, peer): (TcpStream, SocketAddr) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            // Of the one connection, or of all until others end; neither is a reason to stop.
+            Err(error) => {
+                eprintln!("accepting a connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        tokio::spawn(connection::serve(Arc::clone(server), stream, peer, permit));
+    }
+}
+
+/// Loads the files anew when one has changed or a SIGHUP asks for it.
+async fn watch_files(server: Arc<Server>, mut hangup: Signal) {
+    loop {
+        let asked = tokio::select! {
+            _ = hangup.recv() => true,
+            () = tokio::time::sleep(WATCH_EVERY) => false,
+        };
+        match server.live.reload(&server.options, asked) {
+            Ok(false) => {}
+            Ok(true) => eprintln!("configuration loaded anew"),
+            Err(error) => eprintln!("configuration refused, the old one stays: {error}"),
+        }
+    }
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<u32>() {
+        Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(u64::from(seconds))),
+        _ => Err("not a number of seconds, at least 1".to_owned()),
+    }
+}
+
+fn parse_identity(text: &str) -> Result<Identity, String> {
+    match text.split_once(',') {
+        Some((cert, key)) if !cert.is_empty() && !key.is_empty() => Ok(Identity {
+            cert: cert.into(),
+            key: key.into(),
+        }),
+        _ => Err("not CERT,KEY: two files with a comma between them".to_owned()),
+    }
+}
+
+fn parse_spiffe_id(text: &str) -> Result<String, String> {
+    match mtls_gate_core::spiffe::SpiffeId::parse(text) {
+        Ok(id) if !id.path().is_empty() => Ok(text.to_owned()),
+        Ok(_) => Err("names a trust domain, not a workload: it has no path".to_owned()),
+        Err(_) => Err("not a SPIFFE ID, such as spiffe://example.com/ns/a/sa/b".to_owned()),
+    }
+}

@@ -1,0 +1,154 @@
+//! Every golden case through rustls: a real TLS client presents the chain, and what a backend would be
+//! told, or how the handshake ends, is what the case says.
+#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mtls_gate::goldens::{self, Golden};
+use mtls_gate::testbed::client::{self, ClientError, ClientIdentity, ClientOptions, Outcome};
+use mtls_gate::testbed::envoy::ServerCertificate;
+use mtls_gate_core::authz::Request;
+use mtls_gate_core::config::Config;
+use mtls_gate_core::decision;
+use mtls_gate_core::forwarded::Presented;
+use mtls_gate_core::pipeline::Pipeline;
+use mtls_gate_core::variables::Variable;
+use mtls_gate_core::x509::UnixSeconds;
+use mtls_gate_rustls::{ALGORITHMS, ClientVerifier, without_resumption};
+use openssl::ssl::SslVersion;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+fn server_config(pipeline: &Arc<Pipeline>, shown: &ServerCertificate) -> Arc<ServerConfig> {
+    let chain = CertificateDer::pem_slice_iter(shown.certificate_pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .unwrap();
+    let key = PrivateKeyDer::from_pem_slice(shown.key_pem.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(Arc::new(ClientVerifier::new(Arc::clone(pipeline))))
+        .with_single_cert(chain, key)
+        .unwrap();
+    without_resumption(&mut config);
+    Arc::new(config)
+}
+
+/// Serves one connection: the headers a backend would get, or why the handshake ended.
+fn serve_one(
+    listener: &TcpListener,
+    config: Arc<ServerConfig>,
+    pipeline: &Pipeline,
+    time: UnixSeconds,
+) -> Result<Vec<String>, rustls::Error> {
+    let (mut tcp, _) = listener.accept().unwrap();
+    tcp.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let mut tls = ServerConnection::new(config).unwrap();
+    while tls.is_handshaking() {
+        if let Err(error) = tls.complete_io(&mut tcp) {
+            // The alert is out; what the client still sends must not reset the connection.
+            tcp.shutdown(std::net::Shutdown::Write).unwrap();
+            let _ = io::copy(&mut tcp, &mut io::sink());
+            return Err(error
+                .downcast::<rustls::Error>()
+                .unwrap_or_else(|error| rustls::Error::General(error.to_string())));
+        }
+    }
+    let chain: Vec<&[u8]> = tls
+        .peer_certificates()
+        .unwrap_or_default()
+        .iter()
+        .map(AsRef::as_ref)
+        .collect();
+    let decision = pipeline.run(&Presented::Tls(&chain), &Request::default(), Some(time));
+    assert_eq!(decision.outcome, decision::Outcome::Forward);
+    let headers = decision.request.add.into_iter().map(|header| header.value);
+    let headers = headers.collect();
+    let mut stream = StreamOwned::new(tls, tcp);
+    io::Write::write_all(&mut stream, b"HTTP/1.1 204 \r\n\r\n").unwrap();
+    stream.conn.send_close_notify();
+    let _ = stream.conn.complete_io(&mut stream.sock);
+    Ok(headers)
+}
+
+fn connect(port: u16, golden: &Golden, version: SslVersion) -> Result<Outcome, ClientError> {
+    let identity = (!golden.chain_pem.is_empty()).then(|| ClientIdentity {
+        chain_pem: golden.chain_pem.clone().into_bytes(),
+        key_pem: golden.key_pem.clone().into_bytes(),
+    });
+    let options = ClientOptions {
+        max_version: Some(version),
+        alpn: vec![],
+        timeout: TIMEOUT,
+    };
+    client::connect(port, "golden.test", identity.as_ref(), &options)?.exchange(b"")
+}
+
+/// `None`: as the case says.
+fn wrong(golden: &Golden, version: SslVersion, shown: &ServerCertificate) -> Option<String> {
+    // By the case's own time; the verifier's clock is the real one, with the same verdict.
+    let time = golden.time().unwrap();
+    let config = Config::native(golden.document()).unwrap();
+    let pipeline = Arc::new(Pipeline::new(config, ALGORITHMS));
+    let config = server_config(&pipeline, shown);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (served, seen) = std::thread::scope(|scope| {
+        let served = scope.spawn(|| serve_one(&listener, config, &pipeline, time));
+        let seen = connect(port, golden, version);
+        (served.join().unwrap(), seen)
+    });
+    let forwards = golden.expected.decision == "forward";
+    match (served, forwards) {
+        (Ok(headers), true) => {
+            assert!(matches!(seen, Ok(Outcome::Response(_))), "{seen:?}");
+            let expected: Vec<&String> = Variable::ALL
+                .iter()
+                .map(|variable| &golden.expected.variables[variable.name()])
+                .collect();
+            (headers.iter().collect::<Vec<_>>() != expected).then(|| format!("{headers:?}"))
+        }
+        (Err(error), false) => {
+            let alert = match &seen {
+                Err(ClientError::Handshake { what }) => what.clone(),
+                Ok(Outcome::Closed { how, .. }) => how.clone(),
+                other => return Some(format!("the client saw {other:?}")),
+            };
+            let wanted = if golden.chain_pem.is_empty() {
+                "certificate required"
+            } else {
+                "access denied"
+            };
+            (!alert.contains(wanted)).then(|| format!("{error}: the client saw {alert}"))
+        }
+        (served, _) => Some(format!("{served:?}, the client saw {seen:?}")),
+    }
+}
+
+#[test]
+fn every_golden_over_tls() {
+    let shown = ServerCertificate::self_signed(&["golden.test"]).unwrap();
+    let goldens = goldens::all().unwrap();
+    let mut played = 0_usize;
+    let mut wrongs = Vec::new();
+    for golden in goldens.iter() {
+        if golden.case.tls.as_bool() != Some(true) {
+            continue;
+        }
+        for version in [SslVersion::TLS1_3, SslVersion::TLS1_2] {
+            played += 1;
+            if let Some(wrong) = wrong(golden, version, &shown) {
+                wrongs.push(format!("{} {version:?}: {wrong}", golden.name));
+            }
+        }
+    }
+    assert!(wrongs.is_empty(), "{}", wrongs.join("\n"));
+    assert!(played > 500, "{played} handshakes");
+}
