@@ -13,7 +13,9 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use mtls_gate::conform::{self, Report, Tally, limbo, malformed, own, pkits, spiffe, wycheproof};
+use mtls_gate::conform::{
+    self, Backend, Report, Tally, limbo, malformed, own, pkits, spiffe, wycheproof,
+};
 
 /// Passed at least, by suite and class. Raise them as the core grows; never lower one.
 const FLOORS: &[(&str, &str, usize)] = &[
@@ -165,11 +167,14 @@ fn wycheproof_vectors() {
         path.extension()
             .is_some_and(|extension| extension == "json")
     });
-    let options = wycheproof::Options::of(files.collect());
-    check(
-        &wycheproof::run(&options).unwrap(),
-        &floors_of(&["wycheproof"]),
-    );
+    let mut options = wycheproof::Options::of(files.collect());
+    for backend in [Backend::Rustcrypto, Backend::Ring] {
+        options.backend = backend;
+        check(
+            &wycheproof::run(&options).unwrap(),
+            &floors_of(&["wycheproof"]),
+        );
+    }
 }
 
 #[test]

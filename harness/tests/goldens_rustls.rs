@@ -152,3 +152,98 @@ fn every_golden_over_tls() {
     assert!(wrongs.is_empty(), "{}", wrongs.join("\n"));
     assert!(played > 500, "{played} handshakes");
 }
+
+/// A client that shows somebody else's certificate, on the allowlist even, and signs with its own key.
+#[test]
+fn a_certificate_without_its_key_gets_nobody_in() {
+    let shown = ServerCertificate::self_signed(&["golden.test"]).unwrap();
+    let goldens = goldens::all().unwrap();
+    let golden = |name: &str| goldens.iter().find(|golden| golden.name == name).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let thief = golden("one_intermediate");
+    let key = PrivateKeyDer::from_pem_slice(thief.key_pem.as_bytes()).unwrap();
+    let key = provider.key_provider.load_private_key(key).unwrap();
+    for victim in [
+        "allowlisted_self_signed",
+        "direct_from_anchor",
+        "one_intermediate",
+    ] {
+        let golden = golden(victim);
+        let config = Config::native(golden.document()).unwrap();
+        let pipeline = Arc::new(Pipeline::new(config, ALGORITHMS));
+        let chain: Vec<CertificateDer<'static>> =
+            CertificateDer::pem_slice_iter(golden.chain_pem.as_bytes())
+                .collect::<Result<_, _>>()
+                .unwrap();
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let pair = rustls::sign::CertifiedKey::new(chain.clone(), Arc::clone(&key));
+            let client = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+                .with_protocol_versions(&[version])
+                .unwrap()
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AnyServer))
+                .with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(pair)));
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = server_config(&pipeline, &shown);
+            let time = golden.time().unwrap();
+            let served = std::thread::scope(|scope| {
+                let served = scope.spawn(|| serve_one(&listener, server, &pipeline, time));
+                let name = "golden.test".try_into().unwrap();
+                let tls = rustls::ClientConnection::new(Arc::new(client), name).unwrap();
+                let tcp = std::net::TcpStream::connect(address).unwrap();
+                let _ = io::Read::read(&mut StreamOwned::new(tls, tcp), &mut [0; 16]);
+                served.join().unwrap()
+            });
+            if victim == thief.name {
+                assert!(served.is_ok(), "{version:?}: {served:?}");
+            } else {
+                let bad = rustls::CertificateError::BadSignature;
+                assert_eq!(
+                    served,
+                    Err(rustls::Error::InvalidCertificate(bad)),
+                    "{victim}"
+                );
+            }
+        }
+    }
+}
+
+/// The server is this test's own.
+#[derive(Debug)]
+struct AnyServer;
+
+impl rustls::client::danger::ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &rustls::pki_types::ServerName<'_>,
+        _: &[u8],
+        _: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        vec![rustls::SignatureScheme::ECDSA_NISTP256_SHA256]
+    }
+}

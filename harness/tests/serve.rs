@@ -580,6 +580,7 @@ fn odd_requests_are_refused_and_limits_hold() {
         ("GET / HTTP/1.1\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         ("GET https://a.test/ HTTP/1.1\r\nHost: b.test\r\n\r\n", 400),
+        ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (
             "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n",
             405,
@@ -737,6 +738,63 @@ fn policies_decide_by_identity_address_and_request() {
         allowed["jsonPayload"]["authzPolicyInfo"]["result"],
         "ALLOWED"
     );
+}
+
+/// For those who would rather have an answer than Google's silence.
+#[test]
+fn refusals_can_be_answered_instead() {
+    let front = Front::new(REJECT).unwrap();
+    let clients = Clients::of(&front);
+    let echo = Echo::start().unwrap();
+    let rejection = json!({ "action": "RESPOND", "status": 401, "showReason": true });
+    let settings = front
+        .resource("settings.yaml", &json!({ "rejection": rejection }))
+        .unwrap();
+    let serve = start(&front, &upstream(&echo), &["--settings", &text(&settings)]).unwrap();
+    for (client, reason) in [
+        (None, "client_cert_not_provided"),
+        (Some(&clients.expired), "client_cert_validation_failed"),
+    ] {
+        let answer = get(&mut connect(&serve, client), "/", &[]);
+        assert_eq!(answer.status, 401);
+        assert!(
+            answer.text().ends_with(&format!("{reason}\n")),
+            "{}",
+            answer.text()
+        );
+    }
+    assert_eq!(
+        get(&mut connect(&serve, Some(&clients.valid)), "/", &[]).status,
+        200
+    );
+    assert_eq!(echo.requests(), 1);
+}
+
+#[test]
+fn the_log_is_one_line_each_whatever_clients_write() {
+    let front = Front::new(ALLOW).unwrap();
+    let echo = Echo::start().unwrap();
+    let serve = start(&front, &upstream(&echo), &["--log-format", "text"]);
+    // Given twice, clap takes neither.
+    assert!(serve.is_err());
+    let mut arguments = front.arguments();
+    arguments.extend(["--upstream".to_owned(), upstream(&echo)]);
+    let serve = Serve::start(binary(), &arguments).unwrap();
+    let agent = "User-Agent: a\"b\\c\tverified=true";
+    let long = format!("/{}\"\u{1b}[31m", "x".repeat(2000)).replace('\u{1b}', "%1b");
+    assert_eq!(get(&mut connect(&serve, None), &long, &[agent]).status, 200);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while serve.log().is_empty() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let [line] = &serve.log()[..] else {
+        panic!("{:?}", serve.log())
+    };
+    assert!(
+        line.contains(" 200 ") && line.contains("verified=false"),
+        "{line}"
+    );
+    assert!(line.len() < 1000, "{line}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use core::fmt;
 use std::sync::Arc;
 
 use mtls_gate_core::client_cert::ClientCert;
-use mtls_gate_core::config::Mode;
+use mtls_gate_core::config::{Mode, Rejection};
 use mtls_gate_core::forwarded::Presented;
 use mtls_gate_core::pipeline::Pipeline;
 use mtls_gate_core::x509::UnixSeconds;
@@ -21,7 +21,7 @@ type Observer = dyn Fn(&ClientCert) + Send + Sync;
 ///
 /// Under `REJECT_INVALID` the handshake of a client whose certificate is not verified ends with the
 /// alert `access_denied`, one for every reason, and without a certificate with
-/// `certificate_required` (RFC 8446 6.2). Under `ALLOW_INVALID_OR_MISSING_CLIENT_CERT` every
+/// `certificate_required` (RFC 8446 6.2), unless `rejection` asks for an HTTP answer. Under `ALLOW_INVALID_OR_MISSING_CLIENT_CERT` every
 /// certificate passes. Without an `mtlsPolicy` none is asked for. A client always has to prove that
 /// it holds the key. No list of acceptable CAs is sent, as Google sends none.
 pub struct ClientVerifier {
@@ -55,6 +55,11 @@ impl ClientVerifier {
         self.observer = Some(Box::new(observer));
         self
     }
+
+    fn ends_handshakes(&self) -> bool {
+        let config = self.pipeline.config();
+        config.mode == Mode::RejectInvalid && config.rejection == Rejection::Close
+    }
 }
 
 impl ClientCertVerifier for ClientVerifier {
@@ -63,7 +68,7 @@ impl ClientCertVerifier for ClientVerifier {
     }
 
     fn client_auth_mandatory(&self) -> bool {
-        self.pipeline.config().mode == Mode::RejectInvalid
+        self.ends_handshakes()
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -85,11 +90,10 @@ impl ClientCertVerifier for ClientVerifier {
         if let Some(observer) = &self.observer {
             observer(&client_cert);
         }
-        match self.pipeline.config().mode {
-            Mode::RejectInvalid if !client_cert.is_verified() => {
-                Err(CertificateError::ApplicationVerificationFailure.into())
-            }
-            _ => Ok(ClientCertVerified::assertion()),
+        if client_cert.is_verified() || !self.ends_handshakes() {
+            Ok(ClientCertVerified::assertion())
+        } else {
+            Err(CertificateError::ApplicationVerificationFailure.into())
         }
     }
 

@@ -74,6 +74,8 @@ pub enum Backend {
     /// Pure Rust
     #[default]
     Rustcrypto,
+    /// ring, and pure Rust for what it does not have: as in `mtls-gate serve`
+    Ring,
 }
 
 impl Backend {
@@ -82,6 +84,7 @@ impl Backend {
     pub fn algorithms(self) -> Algorithms {
         match self {
             Self::Rustcrypto => mtls_gate_rustcrypto::ALGORITHMS,
+            Self::Ring => mtls_gate_rustls::ALGORITHMS,
         }
     }
 }

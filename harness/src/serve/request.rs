@@ -155,7 +155,9 @@ impl Forwarded<'_> {
             ));
         }
         let version = parts.version;
+        // Not the asterisk of OPTIONS, which is about this server (RFC 9110 9.3.7).
         let path = parts.uri.path_and_query().cloned();
+        let path = path.filter(|path| path.as_str().starts_with('/'));
         let uri = path.map(|path| self.upstream.uri(path));
         let Some(Ok(uri)) = uri else {
             return log.fail(Failure::bad_request("the request target has no path"));
