@@ -11,10 +11,9 @@ use std::time::{Duration, Instant};
 use mtls_gate::fixtures::mint::{Cert, uri};
 use mtls_gate::testbed::client::{self, ClientIdentity, ClientOptions, Connection};
 use mtls_gate::testbed::echo::Echo;
-use mtls_gate::testbed::front::{ALLOW, Front, Pair, REJECT, text};
+use mtls_gate::testbed::front::{ALLOW, Front, Pair, REJECT, in_seconds, text};
 use mtls_gate::testbed::serve::{Serve, ServeError};
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 
 const ID: &str = "spiffe://example.test/ns/agents/sa/payments";
 
@@ -241,17 +240,9 @@ fn own_address() -> Option<String> {
 #[test]
 fn a_tunnel_ends_with_the_certificate_or_the_policy() {
     let front = Front::new(REJECT).unwrap();
-    let end = OffsetDateTime::now_utc() + time::Duration::seconds(4);
-    let (hour, minute, second) = end.to_hms();
-    let not_after = format!(
-        "{}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}",
-        end.year(),
-        u8::from(end.month()),
-        end.day()
-    );
     let brief = Cert::client("brief agent")
         .sans(vec![uri(ID)])
-        .dates("2020-01-01T00:00:00", Box::leak(not_after.into_boxed_str()))
+        .dates("2020-01-01T00:00:00", in_seconds(4))
         .by(&front.root);
     let brief = front.pair("brief", &[&brief]).unwrap();
     let agent = pair(&front, "agent", ID);

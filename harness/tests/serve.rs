@@ -12,12 +12,11 @@ use mtls_gate::testbed::client::{
 };
 use mtls_gate::testbed::curl::{Curl, CurlOutcome, HttpVersion};
 use mtls_gate::testbed::echo::{Echo, EchoReply};
-use mtls_gate::testbed::front::{ALLOW, Front, Pair, REJECT, pem, text};
+use mtls_gate::testbed::front::{ALLOW, Front, Pair, REJECT, in_seconds, pem, text};
 use mtls_gate::testbed::http1::Response;
 use mtls_gate::testbed::serve::{Serve, ServeError};
 use openssl::ssl::SslVersion;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 
 const ID: &str = "spiffe://example.test/ns/default/sa/client";
 const HEADERS: [&str; 4] = [
@@ -78,15 +77,6 @@ impl Clients {
 
 fn valid() -> Cert {
     Cert::client("front client").sans(vec![uri(ID)])
-}
-
-/// A moment as the minter takes it.
-fn date(from_now: time::Duration) -> &'static str {
-    let moment = OffsetDateTime::now_utc() + from_now;
-    let (year, month, day) = (moment.year(), u8::from(moment.month()), moment.day());
-    let (hour, minute, second) = moment.to_hms();
-    let text = format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
-    Box::leak(text.into_boxed_str())
 }
 
 fn curl(serve: &Serve, client: Option<&Pair>, version: HttpVersion, tls: &str) -> CurlOutcome {
@@ -432,7 +422,7 @@ fn a_session_is_never_resumed_and_a_certificate_expires_on_an_open_connection() 
     let echo = Echo::start().unwrap();
     let serve = start(&front, &upstream(&echo), &[]).unwrap();
     let brief = Cert::client("front brief")
-        .dates("2020-01-01T00:00:00", date(time::Duration::seconds(3)))
+        .dates("2020-01-01T00:00:00", in_seconds(3))
         .by(&front.root);
     let brief = front.pair("brief", &[&brief]).unwrap();
     let mut open = connect(&serve, Some(&brief));
@@ -502,7 +492,7 @@ fn websocket_passes_and_ends_with_the_certificate() {
     let (backend, thread) = websocket_backend();
     let serve = start(&front, &backend, &[]).unwrap();
     let brief = valid()
-        .dates("2020-01-01T00:00:00", date(time::Duration::seconds(4)))
+        .dates("2020-01-01T00:00:00", in_seconds(4))
         .by(&front.root);
     let brief = front.pair("brief", &[&brief]).unwrap();
     let upgrade = [

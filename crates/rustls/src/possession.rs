@@ -194,3 +194,70 @@ fn candidates<'k>(
         right_key && algorithm.signature_alg_id() == row.signature
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many algorithms may prove it.
+    fn count(scheme: SignatureScheme, key: AlgorithmIdentifier, version: Version) -> usize {
+        let row = TABLE.iter().find(|row| row.scheme == scheme).unwrap();
+        let key = SubjectPublicKey {
+            algorithm: key.as_ref(),
+            key_bits: &[],
+        };
+        candidates(row, &key, version).count()
+    }
+
+    #[test]
+    fn a_scheme_names_the_curve_in_tls_1_3_only() {
+        let scheme = SignatureScheme::ECDSA_NISTP256_SHA256;
+        for (key, in_12, in_13) in [
+            (alg_id::ECDSA_P256, 2, 2),
+            (alg_id::ECDSA_P384, 2, 0),
+            (alg_id::ECDSA_P521, 1, 0),
+            (alg_id::RSA_ENCRYPTION, 0, 0),
+        ] {
+            assert_eq!(count(scheme, key, Version::Tls12), in_12, "{key:?}");
+            assert_eq!(count(scheme, key, Version::Tls13), in_13, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn keys_for_pss_go_with_schemes_for_them() {
+        let plain = alg_id::RSA_ENCRYPTION;
+        let mut pss_key = RSA_PSS_OID.to_vec();
+        pss_key.extend([0x30, 0x00]);
+        let pss_key = AlgorithmIdentifier::from_slice(pss_key.leak());
+        for (scheme, with_plain, with_pss) in [
+            (SignatureScheme::RSA_PSS_SHA256, 2, 0),
+            (RSA_PSS_PSS_SHA256, 0, 2),
+            (SignatureScheme::RSA_PKCS1_SHA256, 2, 0),
+        ] {
+            assert_eq!(
+                count(scheme, plain, Version::Tls12),
+                with_plain,
+                "{scheme:?}"
+            );
+            assert_eq!(
+                count(scheme, pss_key, Version::Tls12),
+                with_pss,
+                "{scheme:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_scheme_has_an_algorithm() {
+        for row in &TABLE {
+            let algorithms = ALGORITHMS
+                .iter()
+                .filter(|algorithm| {
+                    algorithm.signature_alg_id() == row.signature
+                        && algorithm.public_key_alg_id() == row.key
+                })
+                .count();
+            assert!(algorithms > 0, "{:?}", row.scheme);
+        }
+    }
+}

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use time::{Duration, OffsetDateTime};
 
 use crate::fixtures::der;
 use crate::fixtures::mint::{Cert, Issued, dns, eku};
@@ -140,6 +141,17 @@ impl Front {
         ]
         .concat()
     }
+}
+
+/// A moment some seconds from now, as the minter takes it.
+#[must_use]
+pub fn in_seconds(seconds: i64) -> &'static str {
+    let moment = OffsetDateTime::now_utc().saturating_add(Duration::seconds(seconds));
+    let (year, month, day) = (moment.year(), u8::from(moment.month()), moment.day());
+    let (hour, minute, second) = moment.to_hms();
+    let text = format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
+    // The minter's dates are constants everywhere else.
+    Box::leak(text.into_boxed_str())
 }
 
 /// A path as an argument.
