@@ -9,8 +9,7 @@ use crate::headers::FoldedName;
 #[derive(Clone, Debug)]
 pub(super) struct Operation {
     pub(super) hosts: Vec<HostMatch>,
-    /// On the bytes that are forwarded, the query among them.
-    pub(super) paths: Vec<TextMatch>,
+    pub(super) paths: Vec<PathMatch>,
     /// RFC 9110 9.1: letter case counts.
     pub(super) methods: Vec<String>,
     pub(super) headers: Vec<HeaderMatch>,
@@ -37,6 +36,23 @@ impl Operation {
                 .headers
                 .iter()
                 .all(|header| header.matches(request.headers))
+    }
+}
+
+/// One of `paths`, on the bytes that are forwarded.
+#[derive(Clone, Debug)]
+pub(super) struct PathMatch {
+    pub(super) text: TextMatch,
+    pub(super) effect: Effect,
+}
+
+impl PathMatch {
+    /// `authz_policy.proto`: the query belongs to the path. A client can put one behind every path,
+    /// so, and this is *ours*, where a match keeps out it is enough that the path without it matches.
+    fn matches(&self, path: &[u8]) -> bool {
+        let before_query = || path.split(|byte| *byte == b'?').next().unwrap_or_default();
+        self.text.matches(path)
+            || (self.effect == Effect::KeepsOut && self.text.matches(before_query()))
     }
 }
 
