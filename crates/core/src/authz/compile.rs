@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::facts::Attribute;
 use super::host::HostMatch;
-use super::operation::{HeaderMatch, Operation, PathMatch};
+use super::operation::{HeaderMatch, Operation};
 use super::resources::{self, PrincipalSelector, StringMatch, Unsupported};
 use super::source::{IpBlock, IpBlockFault, PrincipalMatch, Selector, Source};
 use super::text::{Case, Effect, Pattern, TextMatch};
@@ -352,6 +352,7 @@ impl<'s> PolicyCompiler<'s> {
             ));
         }
         Ok(Operation {
+            effect,
             hosts: self.hosts(operation, path, effect)?,
             paths: self.paths(operation, path, effect)?,
             methods: self.methods(operation, path)?,
@@ -395,7 +396,7 @@ impl<'s> PolicyCompiler<'s> {
         operation: &resources::Operation,
         path: &str,
         effect: Effect,
-    ) -> Result<Vec<PathMatch>, ConfigError> {
+    ) -> Result<Vec<TextMatch>, ConfigError> {
         let list = format!("{path}.paths");
         let more = operation.paths.len();
         count(&list, &mut self.counts.paths, more, AUTHZ_PATHS, "paths")?;
@@ -411,10 +412,7 @@ impl<'s> PolicyCompiler<'s> {
                 ));
             }
             let case = Case::new(path.ignore_case, effect);
-            Ok(PathMatch {
-                text: TextMatch::new(kind.pattern(), text, case),
-                effect,
-            })
+            Ok(TextMatch::new(kind.pattern(), text, case))
         };
         operation.paths.iter().enumerate().map(read).collect()
     }

@@ -8,9 +8,11 @@ use crate::headers::FoldedName;
 /// One compiled entry of `operations` or `notOperations`. An empty list says nothing.
 #[derive(Clone, Debug)]
 pub(super) struct Operation {
+    pub(super) effect: Effect,
     pub(super) hosts: Vec<HostMatch>,
-    pub(super) paths: Vec<PathMatch>,
-    /// RFC 9110 9.1: letter case counts.
+    /// On the bytes that are forwarded, the query among them.
+    pub(super) paths: Vec<TextMatch>,
+    /// In upper case.
     pub(super) methods: Vec<String>,
     pub(super) headers: Vec<HeaderMatch>,
 }
@@ -24,10 +26,14 @@ impl Operation {
             host.is_some_and(|host| self.hosts.iter().any(|pattern| pattern.matches(host)))
         };
         // No pattern is empty, so a request without a path (CONNECT) matches none.
-        let paths = || self.paths.iter().any(|path| path.matches(request.path));
+        let paths = || {
+            self.paths
+                .iter()
+                .any(|path| self.is_path(path, request.path))
+        };
         let methods = || {
             let mut methods = self.methods.iter();
-            methods.any(|method| method.as_bytes() == request.method)
+            methods.any(|method| self.is_method(method, request.method))
         };
         (self.hosts.is_empty() || hosts())
             && (self.paths.is_empty() || paths())
@@ -37,22 +43,22 @@ impl Operation {
                 .iter()
                 .all(|header| header.matches(request.headers))
     }
-}
 
-/// One of `paths`, on the bytes that are forwarded.
-#[derive(Clone, Debug)]
-pub(super) struct PathMatch {
-    pub(super) text: TextMatch,
-    pub(super) effect: Effect,
-}
-
-impl PathMatch {
     /// `authz_policy.proto`: the query belongs to the path. A client can put one behind every path,
     /// so, and this is *ours*, where a match keeps out it is enough that the path without it matches.
-    fn matches(&self, path: &[u8]) -> bool {
+    fn is_path(&self, pattern: &TextMatch, path: &[u8]) -> bool {
         let before_query = || path.split(|byte| *byte == b'?').next().unwrap_or_default();
-        self.text.matches(path)
-            || (self.effect == Effect::KeepsOut && self.text.matches(before_query()))
+        pattern.matches(path)
+            || (self.effect == Effect::KeepsOut && pattern.matches(before_query()))
+    }
+
+    /// RFC 9110 9.1 and Google: letter case counts. Not for every backend, so, and this is *ours*,
+    /// where a match keeps out it does not: over HTTP/2 Envoy forwards `delete`.
+    fn is_method(&self, pattern: &str, method: &[u8]) -> bool {
+        match self.effect {
+            Effect::LetsIn => pattern.as_bytes() == method,
+            Effect::KeepsOut => pattern.as_bytes().eq_ignore_ascii_case(method),
+        }
     }
 }
 

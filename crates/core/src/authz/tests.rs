@@ -297,8 +297,18 @@ fn methods_and_paths_are_compared_as_they_are() {
     let method = |method| Request { method, ..REQUEST };
     let get = || json!({"methods": ["GET"]});
     assert!(asks_for(get(), &REQUEST));
-    for other in [&b"get"[..], b"GETS", b"GE", b""] {
+    for other in [&b"GETS"[..], b"GE", b""] {
         assert!(!asks_for(get(), &method(other)));
+    }
+    // In other letters it is let in nowhere, and kept out as the method itself.
+    for (action, list) in [
+        ("ALLOW", "operations"),
+        ("DENY", "operations"),
+        ("ALLOW", "notOperations"),
+        ("DENY", "notOperations"),
+    ] {
+        let policies = single(action, to(list, get()));
+        assert!(!allowed(&policies, &method(b"get")), "{action} {list}");
     }
     let path = |path| Request { path, ..REQUEST };
     let exact = || json!({"paths": [{"exact": "/api/x?q=1"}]});
