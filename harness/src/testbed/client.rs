@@ -3,7 +3,7 @@
 //! It runs at OpenSSL's security level 0 and offers every signature algorithm,
 //! so that weak and unusual certificates reach the gate and are judged there.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -266,6 +266,14 @@ impl Connection {
             .write_all(bytes)
             .and_then(|()| self.stream.flush())
             .map_err(ClientError::Send)
+    }
+
+    /// Reads bytes as they come, for another protocol than HTTP/1.1; 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// As reading any stream.
+    pub fn read_raw(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
     }
 
     /// Reads one HTTP/1.1 response, or learns that none comes.
