@@ -5,7 +5,7 @@ mod support;
 
 use std::rc::Rc;
 
-use mtls_gate::goldens::{self, Golden};
+use mtls_gate::goldens::{self, Golden, testdata};
 use mtls_gate_core::config::Config;
 use mtls_gate_core::pipeline::Pipeline;
 use mtls_gate_filter::handle::{Flow, Stream};
@@ -175,5 +175,34 @@ fn policies_see_the_request_as_it_goes_on() {
                 .retain(|(name, _)| name != missing);
         };
         assert_eq!(flow(&host, json!({}), &remove), Flow::Stop);
+    }
+}
+
+#[test]
+fn the_documented_example_does_what_it_says() {
+    let text = std::fs::read_to_string(testdata().join("../docs/authorization.md")).unwrap();
+    let (_, behind) = text.split_once("```yaml\n").unwrap();
+    let (yaml, _) = behind.split_once("```").unwrap();
+    let mut example: Value = serde_saphyr::from_str(yaml).unwrap();
+    let principal = "/authzPolicies/0/httpRules/0/from/sources/0/principals/0";
+    assert_eq!(
+        example.pointer(principal).unwrap()["principal"],
+        json!({"prefix": "spiffe://example.com/tenant/"})
+    );
+    // The golden's client has another name, and no URI.
+    *example.pointer_mut(principal).unwrap() = json!({
+        "principalSelector": "CLIENT_CERT_DNS_NAME_SAN", "principal": {"suffix": ".test"}});
+    let golden = golden();
+    for (host, path, flow) in [
+        ("api.example.com", "/v1/x", Flow::Continue),
+        ("api.example.com", "/v1/ADMIN/x", Flow::Stop),
+        ("api.example.com", "/v2/x", Flow::Stop),
+        ("other.example.com", "/v1/x", Flow::Stop),
+    ] {
+        let request = request(&golden, true);
+        request.headers.borrow_mut()[1].1 = host.into();
+        request.headers.borrow_mut()[2].1 = path.into();
+        let mut stream = stream(&golden, REJECT, example.clone());
+        assert_eq!(stream.on_request_headers(&request), flow, "{host} {path}");
     }
 }
