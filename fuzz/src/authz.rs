@@ -42,40 +42,49 @@ static CLIENTS: LazyLock<Vec<ClientCert>> = LazyLock::new(|| {
     ]
 });
 
-/// What both sides are made of, so that they meet.
-const WORDS: [&str; 32] = [
+/// What both sides are made of, so that they meet: each kind of field has its own.
+type Words = &'static [&'static str];
+const HOSTS: Words = &[
     "a.test",
     "A.TEST.",
     ".test",
     "a.test:8443",
     "[::1]",
+    "b",
+    "x@a.test",
+];
+const PATHS: Words = &[
     "/",
     "/admin",
+    "/ADMIN",
     "/Admin?x=/admin",
+    "/admin?",
     "*",
-    "GET",
-    "get",
-    "DELETE",
-    "x-env",
-    "X_Env",
-    "x.env",
-    ":x-env",
-    "host",
+    "/\u{fc}",
+    "/\u{dc}\u{212a}",
+    "aab",
+];
+const METHODS: Words = &["GET", "get", "Get", "DELETE", ""];
+const NAMES: Words = &["x-env", "X_Env", "x.env", ":x-env", "host"];
+const VALUES: Words = &[
     "prod",
+    "PROD",
     "dev",
     "prod, dev ,",
     ",",
+    "\u{fc}k",
+    "\u{dc}\u{212a}",
+];
+const PRINCIPALS: Words = &[
     "spiffe://mtls-gate.test/tenant/a",
+    "SPIFFE://",
     "spiffe://",
     "urn:b",
     "URN:B",
     "c.test",
     "C.Test",
     "SPIFFE ID with other URIs",
-    "\u{fc}",
-    "\u{dc}\u{212a}",
     "a",
-    "aab",
 ];
 
 /// Draws from the input; at its end everything is 0.
@@ -93,11 +102,11 @@ impl<'d> Choices<'d> {
     }
 
     /// Words, repeated or joined, or bytes as they come.
-    fn bytes(&mut self) -> Vec<u8> {
-        match self.below(8) {
-            0..=4 => self.word().into(),
-            5 => [self.word(), self.word()].concat().into(),
-            6 => self.word().repeat(1 << self.below(10)).into(),
+    fn bytes(&mut self, words: Words) -> Vec<u8> {
+        match self.below(16) {
+            0..=12 => self.word(words).into(),
+            13 => [self.word(words), self.word(words)].concat().into(),
+            14 => self.word(words).repeat(1 << self.below(10)).into(),
             _ => {
                 let length = self.below(64).min(self.0.len());
                 let (bytes, rest) = self.0.split_at(length);
@@ -107,12 +116,12 @@ impl<'d> Choices<'d> {
         }
     }
 
-    fn text(&mut self) -> String {
-        String::from_utf8_lossy(&self.bytes()).into_owned()
+    fn text(&mut self, words: Words) -> String {
+        String::from_utf8_lossy(&self.bytes(words)).into_owned()
     }
 
-    fn word(&mut self) -> &'static str {
-        WORDS[self.below(WORDS.len())]
+    fn word(&mut self, words: Words) -> &'static str {
+        words[self.below(words.len())]
     }
 
     fn list<T>(&mut self, most: usize, mut one: impl FnMut(&mut Self) -> T) -> Vec<T> {
@@ -120,9 +129,9 @@ impl<'d> Choices<'d> {
         (0..length).map(|_| one(self)).collect()
     }
 
-    fn pattern(&mut self) -> Value {
+    fn pattern(&mut self, words: Words) -> Value {
         let kind = ["exact", "prefix", "suffix", "contains"][self.below(4)];
-        json!({kind: self.text(), "ignoreCase": self.one_in(2)})
+        json!({kind: self.text(words), "ignoreCase": self.one_in(2)})
     }
 
     fn source(&mut self) -> Value {
@@ -133,7 +142,7 @@ impl<'d> Choices<'d> {
                 "CLIENT_CERT_COMMON_NAME",
                 "PRINCIPAL_SELECTOR_UNSPECIFIED",
             ][choices.below(4)];
-            json!({"principalSelector": selector, "principal": choices.pattern()})
+            json!({"principalSelector": selector, "principal": choices.pattern(PRINCIPALS)})
         });
         let blocks = self.list(2, |choices| {
             let (prefix, length) = [
@@ -150,13 +159,13 @@ impl<'d> Choices<'d> {
 
     fn operation(&mut self) -> Value {
         let mut operation = json!({
-            "hosts": self.list(2, Self::pattern),
-            "paths": self.list(2, Self::pattern),
-            "methods": self.list(2, Self::text),
+            "hosts": self.list(2, |choices| choices.pattern(HOSTS)),
+            "paths": self.list(2, |choices| choices.pattern(PATHS)),
+            "methods": self.list(2, |choices| ["GET", "DELETE", "X"][choices.below(3)]),
         });
         let headers = self.list(
             2,
-            |choices| json!({"name": choices.text(), "value": choices.pattern()}),
+            |choices| json!({"name": choices.text(NAMES), "value": choices.pattern(VALUES)}),
         );
         if !headers.is_empty() {
             operation["headerSet"] = json!({"headers": headers});
@@ -210,10 +219,10 @@ impl Case {
         Self {
             policies,
             client: choices.below(CLIENTS.len()),
-            method: choices.bytes(),
-            host: choices.bytes(),
-            path: choices.bytes(),
-            headers: choices.list(6, |choices| (choices.bytes(), choices.bytes())),
+            method: choices.bytes(METHODS),
+            host: choices.bytes(HOSTS),
+            path: choices.bytes(PATHS),
+            headers: choices.list(6, |choices| (choices.bytes(NAMES), choices.bytes(VALUES))),
             direct_peer: [None, Some("10.1.2.3"), Some("::ffff:10.1.2.3"), Some("::1")]
                 [choices.below(4)],
         }
