@@ -94,9 +94,13 @@ impl HeaderMatch {
                     && lines().all(|(_, value)| self.value.matches(value))
             }
             Effect::KeepsOut => {
-                joined(lines().map(|(_, value)| *value))
-                    .is_some_and(|value| self.value.matches(&value))
-                    || lines().any(|(_, value)| self.value.matches_in_list(value))
+                let is_joined = || {
+                    joined(lines().map(|(_, value)| *value))
+                        .is_some_and(|value| self.value.matches(&value))
+                };
+                lines().any(|(_, value)| self.value.matches_in_list(value))
+                    // One line joined is itself.
+                    || (lines().nth(1).is_some() && is_joined())
             }
         }
     }
