@@ -33,7 +33,7 @@ conform: prereqs ## run the conformance suites of ../shared/conformance and our 
 fuzz: cxx ## run each fuzz target for FUZZ_SECONDS (60)
 	@scripts/fuzz.sh run $(FUZZ_SECONDS)
 
-fuzz-smoke: cxx ## run all fuzz targets, a minute together
+fuzz-smoke: cxx ## run all fuzz targets, 75 seconds together
 	@scripts/fuzz.sh run 15
 
 tools: prereqs envoy ## fetch everything the other commands would fetch

@@ -15,7 +15,7 @@
 # shellcheck source=scripts/common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-all_targets=(forwarded_header chain template configuration)
+all_targets=(forwarded_header chain template configuration authz)
 manifest=fuzz/Cargo.toml
 
 # Where coverage is counted and comparisons are seen: cargo-fuzz's flags.
@@ -50,6 +50,7 @@ build() {
 # Lengths beyond every limit of a request, and the words of each grammar.
 options_of() {
   case $1 in
+  authz) echo "-max_len=2000" ;;
   chain) echo "-max_len=40000" ;;
   configuration) echo "-max_len=40000 -dict=fuzz/dictionaries/configuration.dict" ;;
   forwarded_header) echo "-max_len=60000 -dict=fuzz/dictionaries/forwarded_header.dict" ;;

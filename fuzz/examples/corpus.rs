@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use mtls_gate_core::forwarded::pem::{self, Around, Bounds, Label};
 use mtls_gate_core::variables::Variable;
 use mtls_gate_fuzz::chain::{ALLOWLISTED, ANCHOR, INTERMEDIATE, PRESENTED};
+use mtls_gate_fuzz::dice::Dice;
 use mtls_gate_fuzz::forwarded_header::{
     CERTIFICATE_PRESENTED, HEADER, PEER, PEER_CERTIFICATE, RIGHT_DIGEST,
 };
 use mtls_gate_fuzz::frames::{Frame, Input};
-use mtls_gate_fuzz::{chain, configuration, forwarded_header, template};
+use mtls_gate_fuzz::{authz, chain, configuration, forwarded_header, template};
 use prost::Message as _;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -35,6 +36,7 @@ fn main() -> Outcome<()> {
 
 fn describe(target: &str, file: &Path) -> Outcome<()> {
     let describe = match target {
+        "authz" => authz::describe,
         "chain" => chain::describe,
         "configuration" => configuration::describe,
         "forwarded_header" => forwarded_header::describe,
@@ -61,7 +63,20 @@ fn seed(testdata: &Path, corpus: &Path) -> Outcome<()> {
             }
         }
     }
+    seed_authz(&corpus.join("authz"))?;
     seed_templates(&corpus.join("template"))
+}
+
+/// Every input is some policies and a request, so chance will do.
+fn seed_authz(to: &Path) -> Outcome<()> {
+    for seed in 0..64 {
+        let mut dice = Dice::new(seed);
+        let data: Vec<u8> = (0..64 << (seed % 4))
+            .map(|_| dice.below(256) as u8)
+            .collect();
+        write(to, &seed.to_string(), &data)?;
+    }
+    Ok(())
 }
 
 fn seed_chain(case: &Path, to: &Path, name: &str) -> Outcome<()> {

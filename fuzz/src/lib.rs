@@ -3,6 +3,7 @@
 //! stands beside them where changing plain bytes would not get past the parser.
 
 pub mod accept;
+pub mod authz;
 pub mod chain;
 pub mod configuration;
 pub mod der;

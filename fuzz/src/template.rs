@@ -33,7 +33,7 @@ static VERDICTS: LazyLock<Vec<Variables>> = LazyLock::new(|| {
     .collect()
 });
 
-fn verified(chain: &[u8]) -> ClientCert {
+pub fn verified(chain: &[u8]) -> ClientCert {
     let bounds = Bounds {
         blocks: 10,
         der_bytes: 1 << 20,

@@ -268,6 +268,14 @@ impl Connection {
             .map_err(ClientError::Send)
     }
 
+    /// Reads bytes as they come, for another protocol than HTTP/1.1; 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// As reading any stream.
+    pub fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+
     /// Reads one HTTP/1.1 response, or learns that none comes.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use super::operation::{HeaderMatch, Operation};
 use super::resources::{self, PrincipalSelector, StringMatch, Unsupported};
 use super::source::{IpBlock, IpBlockFault, PrincipalMatch, Selector, Source};
 use super::text::{Case, Effect, Pattern, TextMatch};
-use super::{Action, AuthzPolicies, DirectPeer, Negatable, Policy, Rule};
+use super::{Action, AuthzPolicies, DirectPeer, Negatable, Policy, Rule, Setting};
 use crate::config::{ConfigError, Object, at_most};
 use crate::headers::{FoldedName, is_token};
 use crate::limits::{
@@ -28,7 +28,7 @@ impl AuthzPolicies {
     /// The first field that is wrong, or that is not supported: none is passed over.
     pub fn compile(
         policies: &[Object<resources::AuthzPolicy>],
-        direct_peer: DirectPeer,
+        setting: Setting<'_>,
     ) -> Result<Self, ConfigError> {
         at_most(
             format_args!("{LIST}"),
@@ -46,7 +46,7 @@ impl AuthzPolicies {
                     "is the name of an earlier policy",
                 ));
             }
-            compiled.push(PolicyCompiler::new(policy, &path, direct_peer)?.policy(policy, &path)?);
+            compiled.push(PolicyCompiler::new(policy, &path, setting)?.policy(policy, &path)?);
         }
         Ok(Self::new(compiled))
     }
@@ -90,9 +90,9 @@ fn supported(path: &str, field: &str, value: &Unsupported) -> Result<(), ConfigE
 }
 
 /// One policy while it is read: what is counted over all its rules, and what they look at.
-struct PolicyCompiler {
+struct PolicyCompiler<'s> {
     action: Action,
-    direct_peer: DirectPeer,
+    setting: Setting<'s>,
     counts: Counts,
     uses: BTreeSet<Attribute>,
     dodged_by_no_certificate: bool,
@@ -126,11 +126,11 @@ fn count(
     )
 }
 
-impl PolicyCompiler {
+impl<'s> PolicyCompiler<'s> {
     fn new(
         policy: &resources::AuthzPolicy,
         path: &str,
-        direct_peer: DirectPeer,
+        setting: Setting<'s>,
     ) -> Result<Self, ConfigError> {
         let wrong_action = |reason| Err(ConfigError::new(format!("{path}.action"), reason));
         let action = match policy.action {
@@ -143,7 +143,7 @@ impl PolicyCompiler {
         };
         Ok(Self {
             action,
-            direct_peer,
+            setting,
             counts: Counts::default(),
             uses: BTreeSet::new(),
             dodged_by_no_certificate: false,
@@ -254,6 +254,12 @@ impl PolicyCompiler {
         let so_far = &mut self.counts.principals;
         let more = source.principals.len();
         count(&list, so_far, more, AUTHZ_PRINCIPALS, "principals")?;
+        if more > 0 && !self.setting.validates {
+            return Err(ConfigError::new(
+                list,
+                "would match nobody: certificates are validated only with trustConfig",
+            ));
+        }
         self.dodged_by_no_certificate |= more > 0 && effect == Effect::KeepsOut;
         let mut principals = Vec::with_capacity(more);
         for (index, principal) in source.principals.iter().enumerate() {
@@ -292,7 +298,7 @@ impl PolicyCompiler {
         let so_far = &mut self.counts.ip_blocks;
         let more = source.ip_blocks.len();
         count(&list, so_far, more, AUTHZ_IP_BLOCKS, "IP blocks")?;
-        if more > 0 && self.direct_peer == DirectPeer::Unknown {
+        if more > 0 && self.setting.direct_peer == DirectPeer::Unknown {
             return Err(ConfigError::new(
                 list,
                 "the direct peer's address is not known here (source.address follows \
@@ -346,6 +352,7 @@ impl PolicyCompiler {
             ));
         }
         Ok(Operation {
+            effect,
             hosts: self.hosts(operation, path, effect)?,
             paths: self.paths(operation, path, effect)?,
             methods: self.methods(operation, path)?,
@@ -459,11 +466,16 @@ impl PolicyCompiler {
             if header.name.eq_ignore_ascii_case("host") {
                 return wrong_name("is no header in HTTP/2: use hosts");
             }
+            let folded = FoldedName::new(header.name.as_bytes());
+            // One that should let in lets nobody in, and shows itself.
+            if effect == Effect::KeepsOut && self.setting.removed.contains(&folded) {
+                return wrong_name("is set or removed here, so that it would keep nobody out");
+            }
             let (kind, text) = pattern(&header.value, &format!("{path}.value"))?;
             let case = Case::new(header.value.ignore_case, effect);
             Ok(HeaderMatch {
                 name: header.name.clone(),
-                folded: FoldedName::new(header.name.as_bytes()),
+                folded,
                 value: TextMatch::new(kind.pattern(), text, case),
                 effect,
             })

@@ -30,6 +30,7 @@ use self::operation::Operation;
 use self::source::Source;
 use self::verdict::Ground;
 use crate::client_cert::ClientCert;
+use crate::headers::FoldedName;
 
 pub use verdict::{
     ALLOWED_AS_NO_DENY_POLICIES_MATCHED_REQUEST, DENIED_AS_NO_ALLOW_POLICIES_MATCHED_REQUEST,
@@ -58,6 +59,17 @@ pub enum DirectPeer {
     Known,
     /// It has not, and policies with `ipBlocks` are refused.
     Unknown,
+}
+
+/// What a configuration's policies are compiled for.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'a> {
+    /// Where policies with `ipBlocks` would get their address from.
+    pub direct_peer: DirectPeer,
+    /// Certificates are validated; without that there is no principal.
+    pub validates: bool,
+    /// Names under which requests lose their headers before policies look.
+    pub removed: &'a BTreeSet<FoldedName>,
 }
 
 /// All policies of a configuration.

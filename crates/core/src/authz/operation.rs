@@ -8,10 +8,11 @@ use crate::headers::FoldedName;
 /// One compiled entry of `operations` or `notOperations`. An empty list says nothing.
 #[derive(Clone, Debug)]
 pub(super) struct Operation {
+    pub(super) effect: Effect,
     pub(super) hosts: Vec<HostMatch>,
     /// On the bytes that are forwarded, the query among them.
     pub(super) paths: Vec<TextMatch>,
-    /// RFC 9110 9.1: letter case counts.
+    /// In upper case.
     pub(super) methods: Vec<String>,
     pub(super) headers: Vec<HeaderMatch>,
 }
@@ -25,10 +26,14 @@ impl Operation {
             host.is_some_and(|host| self.hosts.iter().any(|pattern| pattern.matches(host)))
         };
         // No pattern is empty, so a request without a path (CONNECT) matches none.
-        let paths = || self.paths.iter().any(|path| path.matches(request.path));
+        let paths = || {
+            self.paths
+                .iter()
+                .any(|path| self.is_path(path, request.path))
+        };
         let methods = || {
             let mut methods = self.methods.iter();
-            methods.any(|method| method.as_bytes() == request.method)
+            methods.any(|method| self.is_method(method, request.method))
         };
         (self.hosts.is_empty() || hosts())
             && (self.paths.is_empty() || paths())
@@ -37,6 +42,23 @@ impl Operation {
                 .headers
                 .iter()
                 .all(|header| header.matches(request.headers))
+    }
+
+    /// `authz_policy.proto`: the query belongs to the path. A client can put one behind every path,
+    /// so, and this is *ours*, where a match keeps out it is enough that the path without it matches.
+    fn is_path(&self, pattern: &TextMatch, path: &[u8]) -> bool {
+        let before_query = || path.split(|byte| *byte == b'?').next().unwrap_or_default();
+        pattern.matches(path)
+            || (self.effect == Effect::KeepsOut && pattern.matches(before_query()))
+    }
+
+    /// RFC 9110 9.1 and Google: letter case counts. Not for every backend, so, and this is *ours*,
+    /// where a match keeps out it does not: over HTTP/2 Envoy forwards `delete`.
+    fn is_method(&self, pattern: &str, method: &[u8]) -> bool {
+        match self.effect {
+            Effect::LetsIn => pattern.as_bytes() == method,
+            Effect::KeepsOut => pattern.as_bytes().eq_ignore_ascii_case(method),
+        }
     }
 }
 
@@ -72,9 +94,13 @@ impl HeaderMatch {
                     && lines().all(|(_, value)| self.value.matches(value))
             }
             Effect::KeepsOut => {
-                joined(lines().map(|(_, value)| *value))
-                    .is_some_and(|value| self.value.matches(&value))
-                    || lines().any(|(_, value)| self.value.matches_in_list(value))
+                let is_joined = || {
+                    joined(lines().map(|(_, value)| *value))
+                        .is_some_and(|value| self.value.matches(&value))
+                };
+                lines().any(|(_, value)| self.value.matches_in_list(value))
+                    // One line joined is itself.
+                    || (lines().nth(1).is_some() && is_joined())
             }
         }
     }

@@ -54,7 +54,12 @@ fn absent() -> ClientCert {
 fn compile(policies: &Value) -> AuthzPolicies {
     let policies: Vec<config::Object<resources::AuthzPolicy>> =
         config::typed(policies.clone()).unwrap();
-    AuthzPolicies::compile(&policies, DirectPeer::Known).unwrap()
+    let setting = Setting {
+        direct_peer: DirectPeer::Known,
+        validates: true,
+        removed: &BTreeSet::new(),
+    };
+    AuthzPolicies::compile(&policies, setting).unwrap()
 }
 
 /// One policy, whose only rule this is.
@@ -292,8 +297,18 @@ fn methods_and_paths_are_compared_as_they_are() {
     let method = |method| Request { method, ..REQUEST };
     let get = || json!({"methods": ["GET"]});
     assert!(asks_for(get(), &REQUEST));
-    for other in [&b"get"[..], b"GETS", b"GE", b""] {
+    for other in [&b"GETS"[..], b"GE", b""] {
         assert!(!asks_for(get(), &method(other)));
+    }
+    // In other letters it is let in nowhere, and kept out as the method itself.
+    for (action, list) in [
+        ("ALLOW", "operations"),
+        ("DENY", "operations"),
+        ("ALLOW", "notOperations"),
+        ("DENY", "notOperations"),
+    ] {
+        let policies = single(action, to(list, get()));
+        assert!(!allowed(&policies, &method(b"get")), "{action} {list}");
     }
     let path = |path| Request { path, ..REQUEST };
     let exact = || json!({"paths": [{"exact": "/api/x?q=1"}]});
@@ -317,6 +332,41 @@ fn methods_and_paths_are_compared_as_they_are() {
     };
     assert!(!asks_for(json!({"paths": [{"contains": "a"}]}), &connect));
     assert!(!asks_for(prefix(), &connect));
+}
+
+#[test]
+fn a_query_is_no_way_around_a_path_that_keeps_out() {
+    let is_allowed = |action: &str, list: &str, pattern: &Value, path: &[u8]| {
+        let policies = single(action, to(list, json!({"paths": [pattern]})));
+        allowed(&policies, &Request { path, ..REQUEST })
+    };
+    let exact = json!({"exact": "/admin"});
+    let suffix = json!({"suffix": ".PHP", "ignoreCase": true});
+    for (pattern, path) in [
+        (&exact, &b"/admin?"[..]),
+        (&exact, b"/admin?a=b?c"),
+        (&suffix, b"/x.php?a"),
+    ] {
+        for (action, list) in [("DENY", "operations"), ("ALLOW", "notOperations")] {
+            assert!(
+                !is_allowed(action, list, pattern, path),
+                "{action} {pattern}"
+            );
+        }
+        // Where a match lets in, the query belongs to the path.
+        for (action, list) in [("ALLOW", "operations"), ("DENY", "notOperations")] {
+            assert!(
+                !is_allowed(action, list, pattern, path),
+                "{action} {pattern}"
+            );
+        }
+    }
+    for path in [&b"/admin2?"[..], b"/a?/admin", b"?/admin"] {
+        assert!(is_allowed("DENY", "operations", &exact, path));
+    }
+    let query = json!({"suffix": "?a=b"});
+    assert!(!is_allowed("DENY", "operations", &query, b"/x?a=b"));
+    assert!(is_allowed("ALLOW", "operations", &query, b"/x?a=b"));
 }
 
 #[test]

@@ -73,6 +73,8 @@ impl Case {
         match self {
             Self::Counts => Cow::Borrowed(value),
             Self::Ascii => Cow::Owned(value.to_ascii_lowercase()),
+            // Much faster, and what nearly every value is.
+            Self::Unicode if value.is_ascii() => Cow::Owned(value.to_ascii_lowercase()),
             Self::Unicode => {
                 let mut folded = Vec::with_capacity(value.len());
                 let mut buffer = [0; 4];

@@ -10,7 +10,7 @@ use super::{
     Config, ConfigError, Denial, DirectPeerAddress, HeaderRules, Mode, Object, Rejection, Role,
     resources,
 };
-use crate::authz::{AuthzPolicies, DirectPeer};
+use crate::authz::{self, AuthzPolicies, DirectPeer};
 use crate::forwarded::pem::{self, Around, Bounds, Label, PemFault};
 use crate::headers::{FoldedName, is_token};
 use crate::limits::{
@@ -92,7 +92,6 @@ pub(super) fn config(document: Document, direct_peer: DirectPeer) -> Result<Conf
     let trust = with_revocation(configured, &document.revocation)?;
     let (mut request, response) =
         header_rules(&document.custom_request_headers, &document.header_action)?;
-    let authz_policies = AuthzPolicies::compile(&document.authz_policies, direct_peer)?;
     let nothing_to_do = mode == Mode::Off
         && document.authz_policies.is_empty()
         && [&request, &response]
@@ -116,6 +115,12 @@ pub(super) fn config(document: Document, direct_peer: DirectPeer) -> Result<Conf
         ));
     }
     request.remove.extend(CERTIFICATE_HEADERS.map(folded));
+    let setting = authz::Setting {
+        direct_peer,
+        validates: trust.is_some(),
+        removed: &request.remove,
+    };
+    let authz_policies = AuthzPolicies::compile(&document.authz_policies, setting)?;
     Ok(Config {
         role: document.role,
         mode,

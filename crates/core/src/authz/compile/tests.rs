@@ -5,7 +5,12 @@ use crate::config;
 
 fn compile_for(direct_peer: DirectPeer, policies: Value) -> Result<AuthzPolicies, ConfigError> {
     let policies: Vec<Object<resources::AuthzPolicy>> = config::typed(policies)?;
-    AuthzPolicies::compile(&policies, direct_peer)
+    let setting = Setting {
+        direct_peer,
+        validates: true,
+        removed: &BTreeSet::new(),
+    };
+    AuthzPolicies::compile(&policies, setting)
 }
 
 fn refusal(policies: Value) -> String {
@@ -404,4 +409,56 @@ fn ip_blocks_need_the_direct_peer() {
     // No block, no need.
     let principals = source(json!({"principals": [{"principal": {"exact": "a"}}]}));
     assert!(compile_for(DirectPeer::Unknown, principals).is_ok());
+}
+
+#[test]
+fn principals_need_certificates_that_are_validated() {
+    let setting = Setting {
+        direct_peer: DirectPeer::Known,
+        validates: false,
+        removed: &BTreeSet::new(),
+    };
+    let compile = |policies: Value| {
+        let policies: Vec<Object<resources::AuthzPolicy>> = config::typed(policies).unwrap();
+        AuthzPolicies::compile(&policies, setting)
+    };
+    let principals = json!([{"principal": {"exact": "spiffe://a/b"}}]);
+    let error = compile(source(json!({"principals": principals}))).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "authzPolicies[0].httpRules[0].from.sources[0].principals: would match nobody: \
+         certificates are validated only with trustConfig"
+    );
+    assert!(compile(operation(json!({"methods": ["GET"]}))).is_ok());
+}
+
+#[test]
+fn headers_that_policies_never_see_cannot_keep_out() {
+    let removed = BTreeSet::from([FoldedName::new(b"X-Client-Cert-SPIFFE")]);
+    let setting = Setting {
+        direct_peer: DirectPeer::Known,
+        validates: true,
+        removed: &removed,
+    };
+    let compile = |name: &str, action: &str, list: &str| {
+        let header = json!({"name": name, "value": {"prefix": "spiffe:"}});
+        let rule = json!({"to": {list: [{"headerSet": {"headers": [header]}}]}});
+        let policies = json!([policy(json!({"action": action, "httpRules": [rule]}))]);
+        let policies: Vec<Object<resources::AuthzPolicy>> = config::typed(policies).unwrap();
+        AuthzPolicies::compile(&policies, setting).map_err(|error| error.to_string())
+    };
+    for name in ["x-client-cert-spiffe", "X_Client_Cert.SPIFFE"] {
+        for (action, list) in [("DENY", "operations"), ("ALLOW", "notOperations")] {
+            assert_eq!(
+                compile(name, action, list).unwrap_err(),
+                format!(
+                    "authzPolicies[0].httpRules[0].to.{list}[0].headerSet.headers[0].name: is set \
+                     or removed here, so that it would keep nobody out"
+                )
+            );
+        }
+        assert!(compile(name, "ALLOW", "operations").is_ok());
+        assert!(compile(name, "DENY", "notOperations").is_ok());
+    }
+    assert!(compile("x-client-cert-spiffe-id", "DENY", "operations").is_ok());
 }
