@@ -5,14 +5,14 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use mtls_gate::fixtures::mint::{Cert, uri};
-use mtls_gate::testbed::client::{self, ClientIdentity, ClientOptions, Connection};
+use mtls_gate::testbed::client::Connection;
 use mtls_gate::testbed::echo::Echo;
 use mtls_gate::testbed::front::{ALLOW, Front, Pair, REJECT, in_seconds, text};
 use mtls_gate::testbed::serve::{Serve, ServeError};
+use mtls_gate::testbed::tunnel::{self, Through};
 use serde_json::{Value, json};
 
 const ID: &str = "spiffe://example.test/ns/agents/sa/payments";
@@ -50,62 +50,6 @@ fn pair(front: &Front, name: &str, id: &str) -> Pair {
     front.pair(name, &[&issued]).unwrap()
 }
 
-/// `curl --proxy https://… --proxy-cert … URL`: exit status, the proxy's status, the site's status.
-fn curl(serve: &Serve, client: Option<&Pair>, url: &str, more: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new("curl");
-    command
-        .args([
-            "--disable",
-            "--silent",
-            "--insecure",
-            "--proxy-insecure",
-            "--noproxy",
-            "",
-        ])
-        .args(["--max-time", "10", "--output", "/dev/null"])
-        .args(["--write-out", "%{http_connect} %{http_code}"])
-        .arg("--proxy")
-        .arg(format!("https://127.0.0.1:{}", serve.port()))
-        .args(more);
-    if let Some(Pair { cert, key }) = client {
-        command
-            .arg("--proxy-cert")
-            .arg(cert)
-            .arg("--proxy-key")
-            .arg(key);
-    }
-    let output = command.arg(url).stdin(Stdio::null()).output().unwrap();
-    let printed = String::from_utf8(output.stdout).unwrap();
-    let (proxy, site) = printed.split_once(' ').unwrap();
-    (
-        output.status.code().unwrap(),
-        proxy.to_owned(),
-        site.to_owned(),
-    )
-}
-
-fn connect(serve: &Serve, client: &Pair) -> Connection {
-    let identity = ClientIdentity {
-        chain_pem: std::fs::read(&client.cert).unwrap(),
-        key_pem: std::fs::read(&client.key).unwrap(),
-    };
-    let options = ClientOptions::default();
-    client::connect(serve.port(), "front.test", Some(&identity), &options).unwrap()
-}
-
-fn ask(connection: &mut Connection, destination: &str) -> u16 {
-    let request = format!("CONNECT {destination} HTTP/1.1\r\nHost: {destination}\r\n\r\n");
-    connection.send_raw(request.as_bytes()).unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let byte = connection.read_raw(1).unwrap();
-        assert!(!byte.is_empty(), "closed");
-        head.extend(byte);
-    }
-    let head = String::from_utf8(head).unwrap();
-    head.split(' ').nth(1).unwrap().parse().unwrap()
-}
-
 /// An https site on loopback: another `serve` before an echo backend.
 fn site(echo: &Echo) -> (Front, Serve) {
     let front = Front::new(ALLOW).unwrap();
@@ -124,7 +68,7 @@ fn identity_and_host_decide_about_connect() {
     let (_files, site) = site(&echo);
     let url = format!("https://localhost:{}/", site.port());
     let elsewhere = format!("https://127.0.0.1:{}/", site.port());
-    for (mode, without) in [(REJECT, 56), (ALLOW, 56)] {
+    for mode in [REJECT, ALLOW] {
         let front = Front::new(mode).unwrap();
         let agent = pair(&front, "agent", ID);
         let other = pair(
@@ -139,23 +83,19 @@ fn identity_and_host_decide_about_connect() {
             &["--authz-policy", &policy, "--allow-destination", &allowed],
         )
         .unwrap();
-        let status = |proxy: &str, site: &str| (proxy.to_owned(), site.to_owned());
+        let curl = |client, url: &str, more: &[&str]| {
+            tunnel::curl(serve.port(), client, url, more).unwrap()
+        };
+        let through = |exit, proxy, site| Through { exit, proxy, site };
         for version in ["--http1.1", "--http2"] {
-            let (exit, proxy, page) = curl(&serve, Some(&agent), &url, &[version]);
-            assert_eq!(
-                (exit, (proxy, page)),
-                (0, status("200", "200")),
-                "{version}"
-            );
+            let seen = curl(Some(&agent), &url, &[version]);
+            assert_eq!(seen, through(0, 200, 200), "{version}");
         }
-        let (exit, proxy, page) = curl(&serve, Some(&other), &url, &[]);
-        assert_eq!((exit, (proxy, page)), (56, status("403", "000")));
-        let (exit, proxy, page) = curl(&serve, Some(&agent), &elsewhere, &[]);
-        assert_eq!((exit, (proxy, page)), (56, status("403", "000")));
+        assert_eq!(curl(Some(&other), &url, &[]), through(56, 403, 0));
+        assert_eq!(curl(Some(&agent), &elsewhere, &[]), through(56, 403, 0));
         // TLS ends the one, 403 the other: no certificate is no identity.
-        let (exit, proxy, _) = curl(&serve, None, &url, &[]);
-        let answered = if mode == REJECT { "000" } else { "403" };
-        assert_eq!((exit, proxy.as_str()), (without, answered), "{mode}");
+        let answered = if mode == REJECT { 0 } else { 403 };
+        assert_eq!(curl(None, &url, &[]), through(56, answered, 0), "{mode}");
         let denied = serve
             .wait_for_log(|line| {
                 line["httpRequest"]["requestUrl"]
@@ -168,7 +108,7 @@ fn identity_and_host_decide_about_connect() {
         );
         assert_eq!(denied["httpRequest"]["requestMethod"], "CONNECT");
         // Nothing but CONNECT.
-        let mut connection = connect(&serve, &agent);
+        let mut connection = tunnel::open(serve.port(), &agent).unwrap();
         let answer = connection
             .get("localhost", "/", &[])
             .unwrap()
@@ -208,7 +148,11 @@ fn inward_addresses_are_refused_after_resolution() {
     hosts.extend(own);
     for host in hosts {
         let destination = format!("{host}:{port}");
-        let status = ask(&mut connect(&serve, &agent), &destination);
+        let status = tunnel::ask(
+            &mut tunnel::open(serve.port(), &agent).unwrap(),
+            &destination,
+        )
+        .unwrap();
         // A name that this resolver does not know is refused too.
         assert!(matches!(status, 403 | 502), "{host}: {status}");
         let line = serve
@@ -223,7 +167,8 @@ fn inward_addresses_are_refused_after_resolution() {
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err(), "somebody was let in");
     for malformed in ["localhost", "localhost:0", ":80"] {
-        let status = ask(&mut connect(&serve, &agent), malformed);
+        let status =
+            tunnel::ask(&mut tunnel::open(serve.port(), &agent).unwrap(), malformed).unwrap();
         assert!(matches!(status, 400 | 403), "{malformed}: {status}");
     }
 }
@@ -270,8 +215,8 @@ fn a_tunnel_ends_with_the_certificate_or_the_policy() {
     let mut tunnels: Vec<Connection> = [&brief, &agent]
         .into_iter()
         .map(|client| {
-            let mut tunnel = connect(&serve, client);
-            assert_eq!(ask(&mut tunnel, &destination), 200);
+            let mut tunnel = tunnel::open(serve.port(), client).unwrap();
+            assert_eq!(tunnel::ask(&mut tunnel, &destination).unwrap(), 200);
             tunnel.send_raw(b"hello").unwrap();
             assert_eq!(tunnel.read_raw(5).unwrap(), b"hello");
             tunnel

@@ -3,9 +3,11 @@
 
 pub mod client;
 pub mod curl;
+pub mod dns;
 pub mod echo;
 pub mod envoy;
 pub mod front;
 pub mod http1;
 pub mod mint;
 pub mod serve;
+pub mod tunnel;
