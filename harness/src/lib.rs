@@ -1,6 +1,7 @@
 //! The native side of mtls-gate: the command line, the test bed around a real Envoy, the fixtures,
 //! the conformance suites.
 
+pub mod backend;
 pub mod config;
 pub mod conform;
 pub mod demo;

@@ -1,5 +1,10 @@
 //! `mtls-gate serve` as its users run it: a process, files, real clients.
-#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;

@@ -12,7 +12,8 @@ use clap::{Args, ValueEnum};
 use mtls_gate_core::config::Config;
 use serde_json::{Map, Value, json};
 
-use super::{ConfigCommandError, reason, yaml};
+use super::{ConfigCommandError, reason, upstream_tls, yaml};
+use crate::backend::BackendOptions;
 use crate::resources::{Place, ResourceFiles};
 
 /// Envoy's own list lacks P-521 and Ed25519: such clients would send no certificate and be told "not
@@ -67,6 +68,8 @@ pub struct EnvoyOptions {
     /// The backend; a name is resolved by Envoy
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     upstream: HostPort,
+    #[command(flatten)]
+    backend: BackendOptions,
     /// Where to write [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -128,7 +131,7 @@ pub(super) fn run(options: &EnvoyOptions, out: &mut impl Write) -> Result<(), Co
     let value = match options.part {
         Part::Document => Value::Object(document),
         Part::Filter => wasm_filter(options, document),
-        Part::Bootstrap => bootstrap(options, document),
+        Part::Bootstrap => bootstrap(options, document)?,
     };
     let text = if options.json {
         format!("{value:#}\n")
@@ -165,13 +168,16 @@ fn document(files: &ResourceFiles) -> Result<Map<String, Value>, ConfigCommandEr
     Ok(resources.document)
 }
 
-fn bootstrap(options: &EnvoyOptions, document: Map<String, Value>) -> Value {
-    json!({
+fn bootstrap(
+    options: &EnvoyOptions,
+    document: Map<String, Value>,
+) -> Result<Value, ConfigCommandError> {
+    Ok(json!({
         "static_resources": {
             "listeners": [listener(options, document)],
-            "clusters": clusters(options),
+            "clusters": clusters(options)?,
         },
-    })
+    }))
 }
 
 fn listener(options: &EnvoyOptions, document: Map<String, Value>) -> Value {
@@ -287,10 +293,10 @@ fn route_config() -> Value {
     })
 }
 
-fn clusters(options: &EnvoyOptions) -> Vec<Value> {
+fn clusters(options: &EnvoyOptions) -> Result<Vec<Value>, ConfigCommandError> {
     let HostPort { host, port } = &options.upstream;
     let is_address = host.parse::<IpAddr>().is_ok();
-    vec![json!({
+    let cluster = json!({
         "name": CLUSTER,
         "type": if is_address { "STATIC" } else { "STRICT_DNS" },
         "load_assignment": {
@@ -299,7 +305,19 @@ fn clusters(options: &EnvoyOptions) -> Vec<Value> {
                 "lb_endpoints": [{ "endpoint": { "address": socket_address(host, *port) } }],
             }],
         },
-    })]
+    });
+    // An address is no name to ask for.
+    let server_name = (!is_address).then_some(host.as_str());
+    let tls = upstream_tls::transport_socket(&options.backend, server_name)?;
+    Ok(vec![with(cluster, "transport_socket", tls)])
+}
+
+/// The object with one more field, if there is a value for it.
+pub(super) fn with(mut object: Value, field: &str, value: Option<Value>) -> Value {
+    if let (Value::Object(fields), Some(value)) = (&mut object, value) {
+        fields.insert(field.to_owned(), value);
+    }
+    object
 }
 
 fn socket_address(address: &str, port: u16) -> Value {

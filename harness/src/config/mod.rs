@@ -7,6 +7,7 @@ mod envoy;
 mod finding;
 mod headers;
 mod policies;
+mod upstream_tls;
 mod yaml;
 
 use std::io;
@@ -16,6 +17,7 @@ use clap::Subcommand;
 use mtls_gate_core::config::ConfigError;
 use thiserror::Error;
 
+use crate::backend::BackendTrustError;
 use crate::resources::{Place, ResourceError};
 
 pub use check::CheckOptions;
@@ -34,7 +36,7 @@ pub enum ConfigCommand {
     ///
     /// The resources are validated first, as the filter validates them. Exit status: 0 written, 2
     /// bad usage, unreadable input, or a configuration that the filter would refuse.
-    Envoy(EnvoyOptions),
+    Envoy(Box<EnvoyOptions>),
 }
 
 /// Why there is no result at all.
@@ -43,6 +45,9 @@ pub enum ConfigCommandError {
     /// A file could not be read.
     #[error(transparent)]
     Resource(#[from] ResourceError),
+    /// Backends cannot be validated against --backend-trust-config.
+    #[error(transparent)]
+    BackendTrust(#[from] BackendTrustError),
     /// The configuration is refused.
     #[error("{}{}", prefix(place), reason)]
     Refused {

@@ -28,6 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
+use crate::backend::BackendOptions;
 use crate::resources::{ResourceError, ResourceFiles};
 use destination::AllowedDestination;
 use log::Log;
@@ -64,23 +65,11 @@ pub struct ServeOptions {
     #[arg(long, value_name = "URL", value_parser = upstream::parse_url)]
     #[arg(required_unless_present = "explicit_proxy")]
     upstream: Option<upstream::UpstreamUrl>,
-    /// The X.509-SVID to show to an https backend, and its key, as PEM
-    #[arg(long, value_name = "CERT,KEY", value_parser = parse_identity, requires = "upstream")]
-    identity: Option<Identity>,
-    /// The TrustConfig (spiffeTrustStores) that an https backend's certificate is validated against
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "upstream",
-        requires = "backend_identity"
-    )]
-    backend_trust_config: Option<PathBuf>,
-    /// A SPIFFE ID that the backend may have; give it again for more
-    #[arg(long, value_name = "SPIFFE-ID", value_parser = parse_spiffe_id)]
-    #[arg(requires = "backend_trust_config")]
-    backend_identity: Vec<String>,
+    #[command(flatten)]
+    backend: BackendOptions,
     /// Be an explicit proxy, as Secure Web Proxy: CONNECT only, to what AuthzPolicies allow
-    #[arg(long, conflicts_with = "upstream", requires = "authz_policy")]
+    #[arg(long, requires = "authz_policy")]
+    #[arg(conflicts_with_all = ["upstream", "backend_trust_config"])]
     explicit_proxy: bool,
     /// A destination whose address may be loopback, link-local or this host's own; without a port,
     /// any port
@@ -100,13 +89,6 @@ pub enum LogFormat {
     Text,
     /// One line of JSON in the shape of Google's load balancer logs
     Google,
-}
-
-/// `--identity`
-#[derive(Clone, Debug)]
-pub struct Identity {
-    cert: PathBuf,
-    key: PathBuf,
 }
 
 /// Bounds on what one client can hold.
@@ -293,23 +275,5 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<u32>() {
         Ok(seconds) if seconds > 0 => Ok(Duration::from_secs(u64::from(seconds))),
         _ => Err("not a number of seconds, at least 1".to_owned()),
-    }
-}
-
-fn parse_identity(text: &str) -> Result<Identity, String> {
-    match text.split_once(',') {
-        Some((cert, key)) if !cert.is_empty() && !key.is_empty() => Ok(Identity {
-            cert: cert.into(),
-            key: key.into(),
-        }),
-        _ => Err("not CERT,KEY: two files with a comma between them".to_owned()),
-    }
-}
-
-fn parse_spiffe_id(text: &str) -> Result<String, String> {
-    match mtls_gate_core::spiffe::SpiffeId::parse(text) {
-        Ok(id) if !id.path().is_empty() => Ok(text.to_owned()),
-        Ok(_) => Err("names a trust domain, not a workload: it has no path".to_owned()),
-        Err(_) => Err("not a SPIFFE ID, such as spiffe://example.com/ns/a/sa/b".to_owned()),
     }
 }

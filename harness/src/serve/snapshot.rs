@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use mtls_gate_core::config::{self, Config, ConfigError};
+use mtls_gate_core::config::{Config, ConfigError};
 use mtls_gate_core::path::Profile;
 use mtls_gate_core::pipeline::Pipeline;
-use mtls_gate_core::trust::Trust;
 use mtls_gate_rustls::{ALGORITHMS, ClientVerifier, without_resumption};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
@@ -21,9 +20,10 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::watch;
 
+use super::ServeOptions;
 use super::upstream::Upstream;
-use super::{Identity, ServeOptions};
-use crate::resources::{self, ResourceError};
+use crate::backend::{BackendTrustError, Identity, backend_trust};
+use crate::resources::ResourceError;
 
 /// Why the files cannot be served.
 #[derive(Debug, Error)]
@@ -35,13 +35,8 @@ pub enum SnapshotError {
     #[error("{0}")]
     Config(#[from] ConfigError),
     /// The trust config for backends is refused.
-    #[error("{}: {source}", path.display())]
-    BackendTrust {
-        /// The file.
-        path: PathBuf,
-        /// The field, and what is wrong with it.
-        source: ConfigError,
-    },
+    #[error(transparent)]
+    BackendTrust(#[from] BackendTrustError),
     /// A certificate or key file cannot be used.
     #[error("{}: {what}", path.display())]
     Pem {
@@ -120,8 +115,8 @@ impl Live {
 fn seen(options: &ServeOptions) -> Vec<Option<Seen>> {
     let mut files: Vec<PathBuf> = options.resources.files().map(Path::to_owned).collect();
     files.extend([&options.cert, &options.key].map(|file| file.to_path_buf()));
-    files.extend(options.backend_trust_config.clone());
-    if let Some(Identity { cert, key }) = &options.identity {
+    files.extend(options.backend.backend_trust_config.clone());
+    if let Some(Identity { cert, key }) = &options.backend.identity {
         files.extend([cert.clone(), key.clone()]);
     }
     let of = |path: &PathBuf| {
@@ -146,6 +141,11 @@ impl Snapshot {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let upstream = match &options.upstream {
             None => None,
+            Some(url) if !url.is_https() && options.backend.backend_trust_config.is_some() => {
+                return Err(SnapshotError::Options(
+                    "--backend-trust-config is for an https --upstream",
+                ));
+            }
             Some(url) => {
                 let tls = url
                     .is_https()
@@ -185,20 +185,23 @@ fn backend_tls(
     profile: Profile,
     provider: &Arc<CryptoProvider>,
 ) -> Result<rustls::ClientConfig, SnapshotError> {
-    let Some(path) = &options.backend_trust_config else {
+    let Some(path) = &options.backend.backend_trust_config else {
         return Err(SnapshotError::Options(
             "an https --upstream needs --backend-trust-config and --backend-identity: \
              a backend that is not known is not believed",
         ));
     };
-    let trust = backend_trust(path)?;
-    let verifier =
-        mtls_gate_rustls::BackendVerifier::new(trust, profile, options.backend_identity.clone());
+    let (_, trust) = backend_trust(path)?;
+    let verifier = mtls_gate_rustls::BackendVerifier::new(
+        trust,
+        profile,
+        options.backend.backend_identity.clone(),
+    );
     let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
-    let mut config = match &options.identity {
+    let mut config = match &options.backend.identity {
         None => builder.with_no_client_auth(),
         Some(Identity { cert, key }) => {
             // The same checks as for the server's own pair.
@@ -209,24 +212,6 @@ fn backend_tls(
     // Each connection validates the backend by today's trust and time.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(config)
-}
-
-fn backend_trust(path: &Path) -> Result<Trust, SnapshotError> {
-    let (document, warnings) = resources::trust_config(path)?;
-    for warning in warnings {
-        eprintln!("warning: {}: {warning}", path.display());
-    }
-    let refused = |source| SnapshotError::BackendTrust {
-        path: path.to_owned(),
-        source,
-    };
-    if document.spiffe_trust_stores.is_empty() {
-        return Err(SnapshotError::Pem {
-            path: path.to_owned(),
-            what: "has no spiffeTrustStores: a backend is known by its SPIFFE ID".to_owned(),
-        });
-    }
-    config::trust(&document).map_err(refused)
 }
 
 fn certified_key(
