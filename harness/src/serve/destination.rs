@@ -92,6 +92,9 @@ pub(super) enum Kind {
     /// 0.0.0.0/8, ::
     #[error("unspecified")]
     Unspecified,
+    /// Metadata servers outside of link-local, from where credentials are had.
+    #[error("a metadata server's")]
+    Metadata,
     /// Multicast, broadcast, reserved.
     #[error("no single host's")]
     NotUnicast,
@@ -194,6 +197,12 @@ fn forbidden_v4(address: Ipv4Addr) -> Option<Kind> {
     }
 }
 
+/// Where clouds have their metadata servers among private addresses: Amazon EC2, Google Cloud.
+const METADATA: [Ipv6Addr; 2] = [
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+];
+
 fn forbidden_v6(address: IpAddr) -> Option<Kind> {
     let IpAddr::V6(address) = address else {
         return None;
@@ -206,6 +215,8 @@ fn forbidden_v6(address: IpAddr) -> Option<Kind> {
         Some(Kind::Unspecified)
     } else if address.is_multicast() {
         Some(Kind::NotUnicast)
+    } else if METADATA.contains(&address) {
+        Some(Kind::Metadata)
     } else {
         None
     }
@@ -263,6 +274,8 @@ mod tests {
             ("0.0.0.0", Kind::Unspecified),
             ("0.1.2.3", Kind::Unspecified),
             ("::", Kind::Unspecified),
+            ("fd00:ec2::254", Kind::Metadata),
+            ("fd20:ce::254", Kind::Metadata),
             ("224.0.0.1", Kind::NotUnicast),
             ("255.255.255.255", Kind::NotUnicast),
             ("ff02::1", Kind::NotUnicast),
