@@ -10,7 +10,7 @@ use mtls_gate_core::spiffe::SpiffeId;
 use mtls_gate_core::trust::Trust;
 use thiserror::Error;
 
-use crate::resources::{self, ResourceError};
+use crate::resources::{self, ResourceError, Warning};
 
 /// The options for a backend that is known by its SPIFFE ID.
 #[derive(Args, Clone, Debug, Default)]
@@ -59,22 +59,20 @@ pub enum BackendTrustError {
     },
 }
 
-/// Reads `--backend-trust-config`: the resource, and what the core makes of it.
+/// Reads `--backend-trust-config`: the resource, what the core makes of it, and what was read
+/// leniently.
 ///
 /// # Errors
 /// It cannot be read, or backends cannot be validated against it.
-pub fn backend_trust(path: &Path) -> Result<(TrustConfig, Trust), BackendTrustError> {
+pub fn backend_trust(path: &Path) -> Result<(TrustConfig, Trust, Vec<Warning>), BackendTrustError> {
     let (document, warnings) = resources::trust_config(path)?;
-    for warning in warnings {
-        eprintln!("warning: {warning}");
-    }
     if document.spiffe_trust_stores.is_empty() {
         return Err(BackendTrustError::NoStores {
             path: path.to_owned(),
         });
     }
     match config::trust(&document) {
-        Ok(trust) => Ok((document, trust)),
+        Ok(trust) => Ok((document, trust, warnings)),
         Err(source) => Err(BackendTrustError::Refused {
             path: path.to_owned(),
             source,

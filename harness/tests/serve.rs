@@ -216,6 +216,8 @@ fn everybody_passes_under_allow_and_nobody_forges() {
         "Client-Cert: :forged:",
         "Connection: keep-alive, x-client-cert-present, x-client-cert-spiffe, host",
         "X-Forwarded-For: 192.0.2.1",
+        "X_Forwarded_For: forged",
+        "x.forwarded-proto: forged",
     ];
     for (client, verified, error, id) in [
         (Some(&clients.valid), "true", "", ID),
@@ -260,8 +262,8 @@ fn everybody_passes_under_allow_and_nobody_forges() {
     // Trailers lose the same names.
     let mut connection = connect(&serve, None);
     let request = b"POST /t HTTP/1.1\r\nHost: front.test\r\nTransfer-Encoding: chunked\r\n\
-        Trailer: x-client_cert-present, x-kept\r\n\r\n3\r\nabc\r\n0\r\n\
-        X-Client_Cert-Present: forged\r\nX-Kept: 1\r\n\r\n";
+        Trailer: x-client_cert-present, x_forwarded_for, x-kept\r\n\r\n3\r\nabc\r\n0\r\n\
+        X-Client_Cert-Present: forged\r\nX_Forwarded_For: forged\r\nX-Kept: 1\r\n\r\n";
     let trailed = reply(&response(connection.exchange(request)));
     assert_eq!(trailed.body_bytes, 3);
     assert!(
@@ -382,7 +384,11 @@ fn changed_files_count_for_open_connections_and_broken_ones_do_not() {
     loaded(1);
     let closed = open.get("front.test", "/3", &[]).unwrap();
     assert!(closed.closed_silently(), "{closed:?}");
-    let line = serve.wait_for_log(|line| path_is(line, "/3")).unwrap();
+    let line = serve
+        .wait_for_log(|line| {
+            line["jsonPayload"]["statusDetails"] == "client_cert_validation_failed"
+        })
+        .unwrap();
     assert_eq!(line["httpRequest"]["status"], 0);
     assert_eq!(
         line["jsonPayload"]["statusDetails"],
@@ -450,7 +456,11 @@ fn a_session_is_never_resumed_and_a_certificate_expires_on_an_open_connection() 
     std::thread::sleep(Duration::from_secs(4));
     let closed = open.get("front.test", "/late", &[]).unwrap();
     assert!(closed.closed_silently(), "{closed:?}");
-    let line = serve.wait_for_log(|line| path_is(line, "/late")).unwrap();
+    let line = serve
+        .wait_for_log(|line| {
+            line["jsonPayload"]["statusDetails"] == "client_cert_validation_failed"
+        })
+        .unwrap();
     let reason = line["jsonPayload"]["mtlsGate"]["reason"].as_str().unwrap();
     assert!(reason.contains("expired at"), "{reason}");
 }
@@ -792,6 +802,125 @@ fn the_log_is_one_line_each_whatever_clients_write() {
     assert!(line.len() < 1000, "{line}");
 }
 
+/// A half-closed tunnel, and a client that went away, hold nothing for long.
+#[test]
+fn silent_tunnels_end_and_requests_under_way_are_counted() {
+    let front = Front::new(ALLOW).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let backend = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        let switch = b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        stream.write_all(switch).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        // The client's end comes through, and then nothing: this end stays open.
+        assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0);
+        let since = Instant::now();
+        while stream.write_all(b"").is_ok() && stream.peer_addr().is_ok() {
+            if since.elapsed() > Duration::from_secs(6) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let more = ["--idle-timeout", "1", "--max-requests", "1"];
+    let serve = start(&front, &address, &more).unwrap();
+    let upgrade = ["Connection: upgrade", "Upgrade: websocket"];
+    let mut tunnel = connect(&serve, None);
+    assert_eq!(get(&mut tunnel, "/tunnel", &upgrade).status, 101);
+    let busy = get(&mut connect(&serve, None), "/busy", &[]);
+    assert_eq!(busy.status, 503);
+    tunnel.finish().unwrap();
+    let line = serve.wait_for_log(|line| path_is(line, "/tunnel")).unwrap();
+    assert!(line.to_string().contains("silent too long"), "{line}");
+    backend.join().unwrap();
+}
+
+#[test]
+fn a_response_under_way_ends_with_its_client() {
+    let front = Front::new(REJECT).unwrap();
+    let clients = Clients::of(&front);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let backend = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        let since = Instant::now();
+        while stream.write_all(b"drop").is_ok() {
+            assert!(
+                since.elapsed() < Duration::from_secs(15),
+                "nobody stopped it"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let serve = start(&front, &address, &[]).unwrap();
+    let mut open = connect(&serve, Some(&clients.valid));
+    open.send_raw(b"GET /drip HTTP/1.1\r\nHost: front.test\r\n\r\n")
+        .unwrap();
+    assert!(open.read_raw(12).unwrap().starts_with(b"HTTP/1.1 200"));
+    front
+        .trust(
+            "trust_config.yaml",
+            &Cert::ca("front other root").self_signed(),
+        )
+        .unwrap();
+    backend.join().unwrap();
+}
+
+/// Whoever read what the server says may go away; files are watched all the same.
+#[test]
+fn nobody_need_listen_to_it() {
+    let front = Front::new(REJECT).unwrap();
+    let clients = Clients::of(&front);
+    let echo = Echo::start().unwrap();
+    let mut arguments = front.arguments();
+    arguments.extend(["--upstream".to_owned(), upstream(&echo)]);
+    let mut child = std::process::Command::new(binary())
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .args(&arguments)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut said = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("listening on") {
+        line.clear();
+        assert!(std::io::BufRead::read_line(&mut said, &mut line).unwrap() > 0);
+    }
+    drop(said);
+    let port = line.trim().rsplit(':').next().unwrap().parse().unwrap();
+    let ask = |client: &Pair| {
+        let curl = Curl::new(port, "front.test").identity(&client.cert, &client.key);
+        curl.run().unwrap().exit
+    };
+    assert_eq!(ask(&clients.valid), 0);
+    // Broken, which is said to nobody; then another anchor, which counts.
+    front.write("trust_config.yaml", "broken").unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(ask(&clients.valid), 0);
+    front
+        .trust(
+            "trust_config.yaml",
+            &Cert::ca("front other root").self_signed(),
+        )
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while ask(&clients.valid) == 0 {
+        assert!(Instant::now() < deadline, "still let in");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(child.try_wait().unwrap().is_none());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn what_cannot_be_served_is_said() {
     let front = Front::new(REJECT).unwrap();
@@ -810,6 +939,9 @@ fn what_cannot_be_served_is_said() {
         said_of_policy.contains("action: CUSTOM is not supported"),
         "{said_of_policy}"
     );
+    let envoys = json!({ "source": { "connection": { "keepForwardedHeader": true } } });
+    let envoys = front.resource("settings.yaml", &envoys).unwrap();
+    assert!(said(&["--settings", &text(&envoys)]).contains("source: goes with the filter only"));
     let stranger = Cert::client("front another key").self_signed();
     let pair = front.pair("another", &[&stranger]).unwrap();
     front

@@ -56,6 +56,24 @@ impl ClientVerifier {
         self
     }
 
+    /// Where certificates are refused in the handshake, another alert here would tell whether one that
+    /// somebody else holds is trusted.
+    fn prove(
+        &self,
+        version: Version,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        possession::prove(version, message, certificate, signed).map_err(|error| {
+            if self.ends_handshakes() {
+                CertificateError::ApplicationVerificationFailure.into()
+            } else {
+                error
+            }
+        })
+    }
+
     fn ends_handshakes(&self) -> bool {
         let config = self.pipeline.config();
         config.mode == Mode::RejectInvalid && config.rejection == Rejection::Close
@@ -103,7 +121,7 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        possession::prove(Version::Tls12, message, cert, dss)
+        self.prove(Version::Tls12, message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -112,7 +130,7 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        possession::prove(Version::Tls13, message, cert, dss)
+        self.prove(Version::Tls13, message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

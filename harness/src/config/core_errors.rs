@@ -55,6 +55,15 @@ fn complete(document: &mut Value) {
     let Value::Object(fields) = document else {
         return;
     };
+    let no_certificates = ["serverTlsPolicy", "trustConfig"]
+        .iter()
+        .all(|field| !fields.contains_key(*field));
+    if no_certificates {
+        fields.insert(
+            "trustConfig".to_owned(),
+            json!({ "trustStores": harmless_trust_stores() }),
+        );
+    }
     fields
         .entry("serverTlsPolicy")
         .or_insert_with(harmless_policy);

@@ -22,7 +22,10 @@ pub(super) fn transport_socket(
     let Some(path) = &options.backend_trust_config else {
         return Ok(None);
     };
-    let (trust, _) = backend_trust(path)?;
+    let (trust, _, warnings) = backend_trust(path)?;
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
     if !trust.allowlisted_certificates.is_empty() {
         return Err(refused(
             path,

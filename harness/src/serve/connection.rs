@@ -3,22 +3,21 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use mtls_gate_core::client_cert::ClientCert;
-use mtls_gate_core::config::Mode;
+use mtls_gate_core::config::{Mode, Rejection};
 use mtls_gate_core::error::Refusal;
 use mtls_gate_core::forwarded::Presented;
-use mtls_gate_core::variables::{Variable, Variables};
 use mtls_gate_core::x509::UnixSeconds;
 use mtls_gate_rustls::ClientVerifier;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -30,6 +29,13 @@ use super::snapshot::Snapshot;
 
 /// HTTP/2 requests of one connection at a time.
 const MAX_STREAMS: u32 = 100;
+/// What is kept of a response that an HTTP/2 client does not read.
+const STREAM_BUFFER_BYTES: usize = 64 * 1024;
+/// Names that are resolved for one client at a time.
+const LOOKUPS: usize = 4;
+/// How often it is looked at the latest whether a client still may: a CRL may list it, and a clock may
+/// be set.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// What is read from a client that was refused, so that closing does not reset the connection before
 /// it has read the alert (RFC 1122 4.2.2.13).
 const LINGER: Duration = Duration::from_secs(1);
@@ -44,6 +50,12 @@ pub(super) struct Client {
     pub(super) local: SocketAddr,
     chain: Vec<CertificateDer<'static>>,
     last: Mutex<Option<Judged>>,
+    /// Names being resolved for this client.
+    pub(super) lookups: Arc<Semaphore>,
+    /// Requests under way, and when the last one began or ended.
+    activity: Mutex<(usize, Instant)>,
+    /// The certificate does not pass any more.
+    refused: Notify,
     /// Held by tunnels too.
     _permit: OwnedSemaphorePermit,
 }
@@ -75,6 +87,91 @@ impl Client {
             client_cert: Arc::clone(&client_cert),
         });
         client_cert
+    }
+}
+
+impl Client {
+    /// The connection ends, with whatever is under way on it.
+    pub(super) fn refuse(&self) {
+        self.refused.notify_one();
+    }
+
+    fn log_end(&self, client_cert: &ClientCert) {
+        let mut entry = Entry::new(self.address, self.local);
+        entry.refused(client_cert);
+        self.server.log.write(&entry);
+    }
+
+    fn change(&self, count: impl FnOnce(usize) -> usize) {
+        let mut activity = self.activity.lock().unwrap_or_else(PoisonError::into_inner);
+        *activity = (count(activity.0), Instant::now());
+    }
+
+    /// Ends when there has been no request for so long; HTTP/2's pings are none.
+    async fn idle(&self, bound: Duration) {
+        loop {
+            let (count, since) = *self.activity.lock().unwrap_or_else(PoisonError::into_inner);
+            let left = bound.saturating_sub(since.elapsed());
+            if count == 0 && left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(if count == 0 { left } else { bound }).await;
+        }
+    }
+
+    /// Ends when the present files or the time refuse the certificate of an open connection.
+    async fn expired(&self) -> Arc<ClientCert> {
+        let mut newer = self.server.live.subscribe();
+        loop {
+            let snapshot = self.server.live.newest();
+            let client_cert = self.judge(&snapshot);
+            let config = snapshot.pipeline.config();
+            if config.mode == Mode::RejectInvalid
+                && config.rejection == Rejection::Close
+                && !client_cert.is_verified()
+            {
+                return client_cert;
+            }
+            tokio::select! {
+                _ = newer.changed() => {}
+                () = tokio::time::sleep(look_after(&client_cert)) => {}
+            }
+        }
+    }
+}
+
+/// Until the certificate's last second has passed, or until it is time to look.
+pub(super) fn look_after(client_cert: &ClientCert) -> Duration {
+    let ClientCert::Verified { end_entity, path } = client_cert else {
+        return LOOK_EVERY;
+    };
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    core::iter::once(&**end_entity)
+        .chain(path)
+        .filter_map(|certificate| {
+            let last = u64::try_from(certificate.not_after().0).ok()?;
+            // An allowlisted certificate, or an anchor, may be over its time.
+            Duration::from_secs(last.checked_add(1)?).checked_sub(now)
+        })
+        .min()
+        .map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY))
+}
+
+/// One request of a client, to its end.
+pub(super) struct UnderWay(Arc<Client>);
+
+impl UnderWay {
+    pub(super) fn new(client: &Arc<Client>) -> Self {
+        client.change(|count| count.saturating_add(1));
+        Self(Arc::clone(client))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.change(|count| count.saturating_sub(1));
     }
 }
 
@@ -116,6 +213,9 @@ pub(super) async fn serve(
         address,
         local,
         last: Mutex::new(None),
+        lookups: Arc::new(Semaphore::new(LOOKUPS)),
+        activity: Mutex::new((0, Instant::now())),
+        refused: Notify::new(),
         _permit: permit,
     });
     requests(client, stream).await;
@@ -166,14 +266,7 @@ async fn handshake(
     let mode = snapshot.pipeline.config().mode;
     match judged.or(missing) {
         Some(client_cert) if mode == Mode::RejectInvalid && !client_cert.is_verified() => {
-            let variables = Variables::from(&client_cert);
-            let reason = match &client_cert {
-                ClientCert::Unverified { refusal, .. } => refusal.to_string(),
-                ClientCert::Off | ClientCert::Verified { .. } => String::new(),
-            };
-            let details = variables.get(Variable::Error).to_owned();
-            entry.failed(0, &details, "tls_certificate_error", reason);
-            entry.variables = Some(variables);
+            entry.refused(&client_cert);
         }
         _ => {
             // The client's fault, or its choice; its words are not repeated.
@@ -217,17 +310,23 @@ async fn requests(client: Arc<Client>, stream: Stream) {
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(limits.max_header_bytes)
+        .max_send_buf_size(STREAM_BUFFER_BYTES)
         .keep_alive_interval(limits.idle_timeout);
     let builder = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => builder.http2_only(),
         _ => builder.http1_only(),
     };
-    let service = service_fn(move |request| request::serve(Arc::clone(&client), request));
+    let of = Arc::clone(&client);
+    let service = service_fn(move |request| request::serve(Arc::clone(&of), request));
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,
+        // Without a word, and with what is under way: a download does not outlive its client.
+        () = client.refused.notified() => return,
+        client_cert = client.expired() => return client.log_end(&client_cert),
         _ = ending.wait_for(|ending| *ending) => {}
+        () = client.idle(limits.idle_timeout) => {}
     }
     connection.as_mut().graceful_shutdown();
     // Errors are the client's, or were logged with the request.

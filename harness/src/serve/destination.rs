@@ -2,13 +2,16 @@
 //! choice of whoever owns the name, so the address is looked at too.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::http::uri::Authority;
+use mtls_gate_core::authz::names_one_host;
 use thiserror::Error;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 /// `--allow-destination`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,12 +115,11 @@ impl Destination {
             .and_then(|port| port.as_str().parse().ok())
             .filter(|port| *port != 0);
         match port {
-            Some(port) if !authority.host().is_empty() && !authority.as_str().contains('@') => {
-                Ok(Self {
-                    host: folded(authority.host()),
-                    port,
-                })
-            }
+            // What policies read as one host must not resolve as another.
+            Some(port) if names_one_host(authority.as_str().as_bytes()) => Ok(Self {
+                host: folded(authority.host()),
+                port,
+            }),
             _ => Err(DestinationError::Malformed),
         }
     }
@@ -126,9 +128,10 @@ impl Destination {
     pub(super) async fn connect(
         &self,
         allowed: &[AllowedDestination],
+        lookups: [&Arc<Semaphore>; 2],
         within: Duration,
     ) -> Result<TcpStream, DestinationError> {
-        tokio::time::timeout(within, self.connect_untimed(allowed))
+        tokio::time::timeout(within, self.connect_untimed(allowed, lookups))
             .await
             .unwrap_or(Err(DestinationError::Timeout(within)))
     }
@@ -136,16 +139,16 @@ impl Destination {
     async fn connect_untimed(
         &self,
         allowed: &[AllowedDestination],
+        lookups: [&Arc<Semaphore>; 2],
     ) -> Result<TcpStream, DestinationError> {
         let by_name = allowed.iter().any(|allowed| {
             allowed.host == self.host && allowed.port.is_none_or(|port| port == self.port)
         });
         // An IPv6 literal stands in brackets.
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, self.port))
+        let addresses = resolve(host, self.port, lookups)
             .await
-            .map_err(DestinationError::Unresolved)?
-            .collect();
+            .map_err(DestinationError::Unresolved)?;
         let mut why = DestinationError::Unresolved(io::ErrorKind::NotFound.into());
         for address in addresses {
             if let Some(kind) = forbidden(address.ip())
@@ -164,6 +167,27 @@ impl Destination {
         }
         Err(why)
     }
+}
+
+/// The resolver blocks a thread, for as long as a name server is silent and whether or not anybody
+/// still waits: so lookups are counted to their own end, this client's and all.
+async fn resolve(
+    host: &str,
+    port: u16,
+    lookups: [&Arc<Semaphore>; 2],
+) -> io::Result<Vec<SocketAddr>> {
+    let mut permits = Vec::with_capacity(lookups.len());
+    for semaphore in lookups {
+        let permit = Arc::clone(semaphore).acquire_owned().await;
+        permits.push(permit.map_err(io::Error::other)?);
+    }
+    let host = host.to_owned();
+    let lookup = tokio::task::spawn_blocking(move || {
+        let addresses = (host.as_str(), port).to_socket_addrs();
+        drop(permits);
+        addresses
+    });
+    Ok(lookup.await.map_err(io::Error::other)??.collect())
 }
 
 fn forbidden(address: IpAddr) -> Option<Kind> {
@@ -222,7 +246,8 @@ fn forbidden_v6(address: IpAddr) -> Option<Kind> {
     }
 }
 
-/// IPv4 inside of IPv6: mapped and compatible (RFC 4291 2.5.5), NAT64 (RFC 6052), 6to4 (RFC 3056).
+/// IPv4 inside of IPv6: mapped and compatible (RFC 4291 2.5.5), translated (RFC 2765 2.1), NAT64 (RFC
+/// 6052, RFC 8215), 6to4 (RFC 3056), Teredo (RFC 4380 4).
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [a, b, c, d, e, f, g, h] = address.segments();
     let v4 = |high: u16, low: u16| {
@@ -232,21 +257,30 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     };
     match [a, b, c, d, e, f] {
         [0, 0, 0, 0, 0, 0] if g != 0 => v4(g, h),
-        [0, 0, 0, 0, 0, 0xffff] | [0x64, 0xff9b, 0, 0, 0, 0] => v4(g, h),
+        [0, 0, 0, 0, 0, 0xffff] | [0, 0, 0, 0, 0xffff, 0] | [0x64, 0xff9b, ..] => v4(g, h),
+        [0x2001, 0, ..] => v4(!g, !h),
         [0x2002, ..] => v4(b, c),
         _ => None,
     }
 }
 
-/// The kernel sends from an address to itself exactly if the address is its own. Connecting a UDP
-/// socket sends nothing.
+/// Only a host's own addresses can be bound to, secondary ones too. A kernel that is told to bind
+/// anything (ip_nonlocal_bind) cannot be asked so; to itself it sends from the same address, unless
+/// that is a secondary one. Neither sends anything.
 fn is_own(address: IpAddr) -> bool {
-    let from: SocketAddr = match address {
-        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    /// TEST-NET-3 and the documentation prefix (RFC 5737, RFC 3849): nobody's.
+    const FOREIGN_V4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 255);
+    const FOREIGN_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xffff);
+    let (any, foreign): (IpAddr, IpAddr) = match address {
+        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED.into(), FOREIGN_V4.into()),
+        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED.into(), FOREIGN_V6.into()),
     };
+    let binds = |address: IpAddr| UdpSocket::bind((address, 0)).is_ok();
+    if binds(address) && !binds(foreign) {
+        return true;
+    }
     const ANY_PORT: u16 = 9;
-    let local = UdpSocket::bind(from).and_then(|socket| {
+    let local = UdpSocket::bind((any, 0)).and_then(|socket| {
         socket.connect((address, ANY_PORT))?;
         socket.local_addr()
     });
@@ -267,6 +301,9 @@ mod tests {
             ("::ffff:127.0.0.1", Kind::Loopback),
             ("::127.0.0.1", Kind::Loopback),
             ("64:ff9b::7f00:1", Kind::Loopback),
+            ("64:ff9b:1::7f00:1", Kind::Loopback),
+            ("::ffff:0:127.0.0.1", Kind::Loopback),
+            ("2001:0:1:2:3:4:80ff:fffe", Kind::Loopback),
             ("2002:7f00:1::", Kind::Loopback),
             ("169.254.169.254", Kind::LinkLocal),
             ("::ffff:169.254.169.254", Kind::LinkLocal),
@@ -293,11 +330,26 @@ mod tests {
     }
 
     #[test]
+    fn own_addresses_are_known() {
+        assert!(is_own("127.0.0.1".parse().unwrap()));
+        assert!(is_own("127.5.6.7".parse().unwrap()));
+        assert!(!is_own("192.0.2.77".parse().unwrap()));
+    }
+
+    #[test]
     fn targets_are_host_and_port() {
         let of = |text: &str| Destination::of(Some(&text.parse().unwrap()));
         let found = of("Example.COM.:443").unwrap();
         assert_eq!((found.host.as_str(), found.port), ("example.com", 443));
-        for text in ["example.com", "u@example.com:1", "example.com:0"] {
+        for text in [
+            "example.com",
+            "u@example.com:1",
+            "example.com:0",
+            "0x7f.1:1",
+            "2130706433:1",
+            "127.1:1",
+            "127.0.0.01:1",
+        ] {
             assert!(of(text).is_err(), "{text}");
         }
         assert!(Destination::of(None).is_err());

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 
 use hyper::header::{
-    CONNECTION, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Version};
-use mtls_gate_core::headers::HeaderEdits;
+use mtls_gate_core::authz::names_one_host;
+use mtls_gate_core::headers::{FoldedName, HeaderEdits};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -76,10 +77,7 @@ pub(super) fn host(parts: &Parts) -> Result<HeaderValue, &'static str> {
         return Err("more than one Host");
     };
     let target = parts.uri.authority();
-    if target.is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err("user information in the request target");
-    }
-    match (target, field) {
+    let host = match (target, field) {
         // An HTTP/1.1 request in absolute form may say something else in Host (RFC 9112 3.2.2);
         // whoever does is up to something.
         (Some(target), Some(field))
@@ -88,20 +86,25 @@ pub(super) fn host(parts: &Parts) -> Result<HeaderValue, &'static str> {
                 .as_bytes()
                 .eq_ignore_ascii_case(field.as_bytes()) =>
         {
-            Err("Host differs from the request target")
+            return Err("Host differs from the request target");
         }
-        (_, Some(field)) if field.is_empty() => Err("empty Host"),
-        (_, Some(field)) => Ok(field.clone()),
+        (_, Some(field)) => field.clone(),
         (Some(target), None) => {
-            HeaderValue::from_str(target.as_str()).map_err(|_| "malformed authority")
+            HeaderValue::from_str(target.as_str()).map_err(|_| "malformed authority")?
         }
-        (None, None) => Err("no Host"),
+        (None, None) => return Err("no Host"),
+    };
+    if names_one_host(host.as_bytes()) {
+        Ok(host)
+    } else {
+        Err("malformed Host")
     }
 }
 
 /// Tells the backend where the request came from, as Google's load balancers do: the client's and
 /// this server's address behind what was there.
 pub(super) fn set_forwarded(headers: &mut HeaderMap, client: SocketAddr, server: SocketAddr) {
+    remove_other_spellings(headers);
     let mut list: Vec<u8> = Vec::new();
     for value in headers.get_all(&X_FORWARDED_FOR) {
         list.extend(value.as_bytes());
@@ -115,6 +118,43 @@ pub(super) fn set_forwarded(headers: &mut HeaderMap, client: SocketAddr, server:
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
     // hyper asks the client to go on as soon as the backend reads.
     headers.remove(EXPECT);
+}
+
+/// Names that many backends fold to the two above. In trailers even those are only a client's words.
+fn remove_other_spellings(headers: &mut HeaderMap) {
+    let ours = [X_FORWARDED_FOR, X_FORWARDED_PROTO];
+    let folded = ours
+        .each_ref()
+        .map(|name| FoldedName::new(name.as_str().as_bytes()));
+    let others: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| !ours.contains(name))
+        .filter(|name| folded.contains(&FoldedName::new(name.as_str().as_bytes())))
+        .cloned()
+        .collect();
+    for name in others {
+        headers.remove(name);
+    }
+}
+
+/// What trailers lose beside what the core says.
+pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
+    remove_other_spellings(trailers);
+    for name in [X_FORWARDED_FOR, X_FORWARDED_PROTO, VIA, HOST, CONNECTION] {
+        trailers.remove(name);
+    }
+}
+
+/// A length that not everybody reads alike (RFC 9110 8.6).
+pub(super) fn has_odd_length(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) => false,
+        (Some(length), None) => {
+            length.is_empty() || !length.as_bytes().iter().all(u8::is_ascii_digit)
+        }
+        (Some(_), Some(_)) => true,
+    }
 }
 
 /// RFC 9110 7.6.3
@@ -230,7 +270,9 @@ mod tests {
         );
         assert_eq!(of("/", &["a", "a"]), Err("more than one Host"));
         assert_eq!(of("/", &[]), Err("no Host"));
-        assert_eq!(of("/", &[""]), Err("empty Host"));
+        for odd in ["", "a@b", "a,b", "a b", "0x7f.1", "a.test:x"] {
+            assert_eq!(of("/", &[odd]), Err("malformed Host"), "{odd}");
+        }
         assert!(of("https://u@a.test/", &[]).is_err());
     }
 }

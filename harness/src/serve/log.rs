@@ -1,5 +1,6 @@
 //! One line for each request, and for each handshake that ended without one.
 
+use core::fmt;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use mtls_gate_core::authz::Verdict;
+use mtls_gate_core::client_cert::ClientCert;
 use mtls_gate_core::variables::{Variable, Variables};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -21,16 +23,22 @@ const QUEUE: usize = 4096;
 /// Characters of what a client wrote.
 const SHOWN_CHARACTERS: usize = 512;
 
-/// Where lines go. A slow reader costs lines, which are counted, and never holds up a request.
+/// To standard output, or to standard error.
+enum Line {
+    Request(String),
+    Said(String),
+}
+
+/// Where lines go, those about requests and those about the server. A slow reader costs lines, which are counted, and never holds up a request.
 pub(super) struct Log {
     format: LogFormat,
-    sender: Mutex<Option<SyncSender<String>>>,
+    sender: Mutex<Option<SyncSender<Line>>>,
     lost: Arc<AtomicU64>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Log {
-    pub(super) fn to_stdout(format: LogFormat) -> io::Result<Self> {
+    pub(super) fn to_standard(format: LogFormat) -> io::Result<Self> {
         let (sender, lines) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
         let writer = std::thread::Builder::new().name("log".to_owned()).spawn({
@@ -46,10 +54,18 @@ impl Log {
     }
 
     pub(super) fn write(&self, entry: &Entry) {
-        let line = match self.format {
+        self.send(Line::Request(match self.format {
             LogFormat::Text => entry.to_text(),
             LogFormat::Google => entry.to_google().to_string(),
-        };
+        }));
+    }
+
+    /// About the server, to standard error.
+    pub(super) fn say(&self, what: impl fmt::Display) {
+        self.send(Line::Said(what.to_string()));
+    }
+
+    fn send(&self, line: Line) {
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = sender
             .as_ref()
@@ -61,7 +77,7 @@ impl Log {
 
     /// Writes what waits.
     pub(super) fn close(&self) {
-        let lock = |slot: &Mutex<Option<SyncSender<String>>>| {
+        let lock = |slot: &Mutex<Option<SyncSender<Line>>>| {
             slot.lock().unwrap_or_else(PoisonError::into_inner).take()
         };
         drop(lock(&self.sender));
@@ -76,14 +92,24 @@ impl Log {
     }
 }
 
-fn write(lines: &Receiver<String>, lost: &AtomicU64) {
+fn write(lines: &Receiver<Line>, lost: &AtomicU64) {
+    let write = |line: &Line| {
+        // If nobody reads any more, there is nobody to tell either.
+        let _ = match line {
+            Line::Request(line) => {
+                let mut out = io::stdout().lock();
+                writeln!(out, "{line}").and_then(|()| out.flush())
+            }
+            Line::Said(line) => writeln!(io::stderr(), "{line}"),
+        };
+    };
     for line in lines {
-        let mut out = io::stdout().lock();
-        // Nobody reads any more: there is nobody to tell either.
-        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+        write(&line);
         let missing = lost.swap(0, Ordering::Relaxed);
         if missing > 0 {
-            eprintln!("{missing} log lines lost: standard output is read too slowly");
+            write(&Line::Said(format!(
+                "{missing} log lines lost: they are read too slowly"
+            )));
         }
     }
 }
@@ -162,6 +188,18 @@ impl Entry {
         details.clone_into(&mut self.details);
         self.proxy_error = Some((proxy_error, self.details.clone()));
         self.reason = reason;
+    }
+
+    /// A connection that ends, or never begins, because of its certificate.
+    pub(super) fn refused(&mut self, client_cert: &ClientCert) {
+        let variables = Variables::from(client_cert);
+        let reason = match client_cert {
+            ClientCert::Unverified { refusal, .. } => refusal.to_string(),
+            ClientCert::Off | ClientCert::Verified { .. } => String::new(),
+        };
+        let details = variables.get(Variable::Error).to_owned();
+        self.failed(0, &details, "tls_certificate_error", reason);
+        self.variables = Some(variables);
     }
 
     fn timestamp(&self) -> String {

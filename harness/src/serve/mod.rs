@@ -20,7 +20,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use thiserror::Error;
@@ -36,8 +36,17 @@ use snapshot::{Live, SnapshotError};
 
 /// How long a full listen queue or a lack of file descriptors is waited out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often it is told that connections cannot be accepted.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// How often the files are looked at.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// How often all is loaded anew without a change: connections to backends are then made anew too, and
+/// with them the backends judged.
+const RENEW_EVERY: Duration = Duration::from_secs(600);
+/// Names that are resolved at a time; each holds a thread.
+const LOOKUPS: usize = 64;
+/// File descriptors beside those of connections.
+const SPARE_DESCRIPTORS: u64 = 64;
 
 /// Serve as Google's load balancer would: terminate mTLS, validate, set headers, forward
 ///
@@ -99,6 +108,10 @@ pub struct Limits {
     #[arg(long, value_name = "N", default_value_t = 1024)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     max_connections: u32,
+    /// Requests under way at a time, tunnels among them; others are answered 503
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    max_requests: u32,
     /// Bytes of a request's head
     #[arg(long, value_name = "BYTES", default_value_t = 64 * 1024)]
     #[arg(value_parser = clap::value_parser!(u32).range(8192..=1_048_576))]
@@ -118,7 +131,7 @@ pub struct Limits {
     /// Seconds to connect to a backend or a destination
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
     connect_timeout: Duration,
-    /// Seconds until a backend's response must begin
+    /// Seconds until a backend's response must begin, counted from the last of the request
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
     upstream_timeout: Duration,
     /// Seconds that requests under way get when the server ends
@@ -157,24 +170,33 @@ pub fn run(options: &ServeOptions) -> Result<bool, ServeError> {
         .enable_all()
         .build()
         .map_err(ServeError::Setup)?;
-    runtime.block_on(serve(options.clone()))?;
-    // A name that is still being resolved must not hold the process.
+    let log = Arc::new(Log::to_standard(options.log_format).map_err(ServeError::Setup)?);
+    let served = runtime.block_on(serve(options.clone(), Arc::clone(&log)));
+    // A name that is still being resolved must not hold the process. What is cut off is logged.
     runtime.shutdown_timeout(Duration::from_millis(100));
-    Ok(true)
+    log.close();
+    served.map(|()| true)
 }
 
 /// What every connection shares.
 struct Server {
     options: ServeOptions,
     live: Live,
-    log: Log,
+    log: Arc<Log>,
+    /// Requests under way.
+    requests: Arc<Semaphore>,
+    /// Names being resolved.
+    lookups: Arc<Semaphore>,
     /// Turns true when the server ends.
     ending: watch::Receiver<bool>,
 }
 
-async fn serve(options: ServeOptions) -> Result<(), ServeError> {
-    let log = Log::to_stdout(options.log_format).map_err(ServeError::Setup)?;
-    let live = Live::load(&options)?;
+async fn serve(options: ServeOptions, log: Arc<Log>) -> Result<(), ServeError> {
+    let (live, warnings) = Live::load(&options)?;
+    say_warnings(&log, &warnings);
+    if let Some(warning) = descriptors_missing(&options.limits) {
+        log.say(format_args!("warning: {warning}"));
+    }
     let listener = TcpListener::bind(options.listen)
         .await
         .and_then(|listener| Ok((listener.local_addr()?, listener)))
@@ -189,32 +211,62 @@ async fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let hangup = on(SignalKind::hangup())?;
     let (end, ending) = watch::channel(false);
     let server = Arc::new(Server {
+        requests: semaphore(options.limits.max_requests),
+        lookups: Arc::new(Semaphore::new(LOOKUPS)),
         options,
         live,
         log,
         ending,
     });
-    eprintln!("listening on https://{address}");
-    let watching = tokio::spawn(watch_files(Arc::clone(&server), hangup));
+    server
+        .log
+        .say(format_args!("listening on https://{address}"));
+    let mut watching = tokio::spawn(watch_files(Arc::clone(&server), hangup));
     let connections = Connections::new(server.options.limits.max_connections);
     tokio::select! {
         () = accept(&server, &listener, &connections) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        // Never, unless it fails; files that nobody looks at are worse than no server.
+        _ = &mut watching => server.log.say("the files are not watched any more"),
     }
     drop(listener);
     watching.abort();
     let _ = end.send(true);
-    eprintln!("ending");
+    server.log.say("ending");
     let all = connections.all_ended();
     if tokio::time::timeout(server.options.limits.shutdown_timeout, all)
         .await
         .is_err()
     {
-        eprintln!("not all connections ended in time");
+        server.log.say("not all connections ended in time");
     }
-    server.log.close();
     Ok(())
+}
+
+fn semaphore(permits: u32) -> Arc<Semaphore> {
+    let permits = usize::try_from(permits).unwrap_or(Semaphore::MAX_PERMITS);
+    Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)))
+}
+
+/// Raises the limit on file descriptors as far as it goes, and says if it is too low all the same:
+/// clients could then hold all of them.
+fn descriptors_missing(limits: &Limits) -> Option<String> {
+    let needed = u64::from(limits.max_connections)
+        .saturating_add(u64::from(limits.max_requests))
+        .saturating_add(SPARE_DESCRIPTORS);
+    let limit = rlimit::increase_nofile_limit(needed).unwrap_or(0);
+    (limit < needed).then(|| {
+        format!(
+            "at most {limit} open files, and --max-connections and --max-requests may need {needed}"
+        )
+    })
+}
+
+fn say_warnings(log: &Log, warnings: &[String]) {
+    for warning in warnings {
+        log.say(format_args!("warning: {warning}"));
+    }
 }
 
 /// Connections open at a time, tunnels among them: each holds a permit to its end.
@@ -225,9 +277,8 @@ struct Connections {
 
 impl Connections {
     fn new(limit: u32) -> Self {
-        let permits = usize::try_from(limit).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
-            permits: Arc::new(Semaphore::new(permits)),
+            permits: semaphore(limit),
             limit,
         }
     }
@@ -238,6 +289,7 @@ impl Connections {
 }
 
 async fn accept(server: &Arc<Server>, listener: &TcpListener, connections: &Connections) {
+    let mut told: Option<Instant> = None;
     loop {
         // The semaphore is never closed.
         let Ok(permit) = Arc::clone(&connections.permits).acquire_owned().await else {
@@ -247,7 +299,12 @@ async fn accept(server: &Arc<Server>, listener: &TcpListener, connections: &Conn
             Ok(accepted) => accepted,
             // Of the one connection, or of all until others end; neither is a reason to stop.
             Err(error) => {
-                eprintln!("accepting a connection: {error}");
+                if told.is_none_or(|told| told.elapsed() > TELL_EVERY) {
+                    server
+                        .log
+                        .say(format_args!("accepting a connection: {error}"));
+                    told = Some(Instant::now());
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -258,15 +315,38 @@ async fn accept(server: &Arc<Server>, listener: &TcpListener, connections: &Conn
 
 /// Loads the files anew when one has changed or a SIGHUP asks for it.
 async fn watch_files(server: Arc<Server>, mut hangup: Signal) {
+    let mut loaded = Instant::now();
+    let mut said = String::new();
     loop {
         let asked = tokio::select! {
             _ = hangup.recv() => true,
             () = tokio::time::sleep(WATCH_EVERY) => false,
         };
-        match server.live.reload(&server.options, asked) {
-            Ok(false) => {}
-            Ok(true) => eprintln!("configuration loaded anew"),
-            Err(error) => eprintln!("configuration refused, the old one stays: {error}"),
+        let due = loaded.elapsed() > RENEW_EVERY;
+        // Reading blocks; connections go on meanwhile.
+        let outcome =
+            tokio::task::block_in_place(|| server.live.reload(&server.options, asked || due));
+        if !matches!(outcome, Ok(None)) {
+            loaded = Instant::now();
+        }
+        match outcome {
+            Ok(None) => {}
+            Ok(Some(_)) if due && !asked => {}
+            Ok(Some(warnings)) => {
+                say_warnings(&server.log, &warnings);
+                server.log.say("configuration loaded anew");
+                said.clear();
+            }
+            Err(error) => {
+                let error = error.to_string();
+                // Tried again every second, if it may pass.
+                if asked || error != said {
+                    server.log.say(format_args!(
+                        "configuration refused, the old one stays: {error}"
+                    ));
+                }
+                said = error;
+            }
         }
     }
 }

@@ -16,8 +16,9 @@ use mtls_gate_core::config::Mode;
 use mtls_gate_core::decision::{Decision, Outcome};
 use mtls_gate_core::headers::HeaderEdits;
 use mtls_gate_core::variables::Variable;
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::connection::Client;
+use super::connection::{Client, UnderWay};
 use super::destination::{Destination, DestinationError};
 use super::headers;
 use super::log::{Entry, RequestLine, authz_policy_info, shown};
@@ -58,7 +59,10 @@ pub(super) async fn serve(
     });
     log.decided(&decision, snapshot.pipeline.config().mode);
     match &decision.outcome {
-        Outcome::Close => return Err(Closed),
+        Outcome::Close => {
+            client.refuse();
+            return Err(Closed);
+        }
         Outcome::Respond { status, body } => {
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::FORBIDDEN);
             return Ok(log.answer(status, body.clone()));
@@ -69,6 +73,9 @@ pub(super) async fn serve(
         Ok(host) => host,
         Err(what) => return Ok(log.fail(Failure::bad_request(what))),
     };
+    if !log.begin() {
+        return Ok(log.fail(Failure::overloaded()));
+    }
     let lease = Lease {
         client: Arc::clone(&client),
         verified: decision.report.verified,
@@ -162,6 +169,9 @@ impl Forwarded<'_> {
         let Some(Ok(uri)) = uri else {
             return log.fail(Failure::bad_request("the request target has no path"));
         };
+        if headers::has_odd_length(&parts.headers) {
+            return log.fail(Failure::bad_request("malformed Content-Length"));
+        }
         let limit = client.server.options.limits.max_body_bytes;
         if body.size_hint().lower() > limit {
             return log.fail(Failure::too_large(BodyTooLarge { limit }));
@@ -176,8 +186,13 @@ impl Forwarded<'_> {
         if self.websocket.is_some() {
             headers::set_websocket(&mut parts.headers);
         }
-        let body = request_body(body, limit, Arc::clone(self.snapshot), log.sent());
-        let mut response = match self.upstream.send(Request::from_parts(parts, body)).await {
+        let sent = log.sent();
+        let body = request_body(body, limit, Arc::clone(self.snapshot), Arc::clone(&sent));
+        let mut response = match self
+            .upstream
+            .send(Request::from_parts(parts, body), &sent)
+            .await
+        {
             Ok(response) => response,
             Err(error) => return log.fail(Failure::from(error)),
         };
@@ -234,6 +249,7 @@ fn request_body(
                 add: Vec::new(),
             };
             headers::remove(trailers, &edits);
+            headers::clean_trailers(trailers);
         }
         Ok(())
     });
@@ -257,8 +273,9 @@ async fn explicit_proxy(
         Err(error) => Err(error),
         Ok(destination) => {
             let within = options.limits.connect_timeout;
+            let lookups = [&lease.client.lookups, &lease.client.server.lookups];
             destination
-                .connect(&options.allow_destination, within)
+                .connect(&options.allow_destination, lookups, within)
                 .await
         }
     };
@@ -319,6 +336,15 @@ impl Failure {
             "method_not_allowed",
             "http_request_denied",
             what,
+        )
+    }
+
+    fn overloaded() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_requests_under_way",
+            "connection_limit_reached",
+            "as many requests as --max-requests are under way",
         )
     }
 
@@ -401,6 +427,9 @@ pub(super) struct Logged {
     client: Arc<Client>,
     entry: Entry,
     sent: Arc<AtomicU64>,
+    /// One of `--max-requests`.
+    permit: Option<OwnedSemaphorePermit>,
+    _under_way: UnderWay,
 }
 
 impl Drop for Logged {
@@ -420,7 +449,17 @@ impl Logged {
             client: Arc::clone(client),
             entry,
             sent: Arc::default(),
+            permit: None,
+            _under_way: UnderWay::new(client),
         }
+    }
+
+    /// Whether the request may go on; it counts from here to its end.
+    fn begin(&mut self) -> bool {
+        self.permit = Arc::clone(&self.client.server.requests)
+            .try_acquire_owned()
+            .ok();
+        self.permit.is_some()
     }
 
     fn sent(&self) -> Arc<AtomicU64> {

@@ -37,6 +37,14 @@ pub enum SnapshotError {
     /// The trust config for backends is refused.
     #[error(transparent)]
     BackendTrust(#[from] BackendTrustError),
+    /// A certificate or key file cannot be read.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
     /// A certificate or key file cannot be used.
     #[error("{}: {what}", path.display())]
     Pem {
@@ -51,6 +59,19 @@ pub enum SnapshotError {
     /// rustls does not take it.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
+}
+
+impl SnapshotError {
+    /// The file may be there and readable the next moment.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::File { .. } => true,
+            Self::Resource(error) | Self::BackendTrust(BackendTrustError::Resource(error)) => {
+                matches!(error, ResourceError::File { .. })
+            }
+            _ => false,
+        }
+    }
 }
 
 /// One version of everything. Immutable.
@@ -73,14 +94,16 @@ pub(super) struct Live {
 type Seen = (u64, u64, u64, Option<SystemTime>);
 
 impl Live {
-    pub(super) fn load(options: &ServeOptions) -> Result<Self, SnapshotError> {
+    /// The first version, and what was read leniently.
+    pub(super) fn load(options: &ServeOptions) -> Result<(Self, Vec<String>), SnapshotError> {
         // Before reading: a change while reading is then seen as one.
         let seen = seen(options);
-        let snapshot = Snapshot::load(options)?;
-        Ok(Self {
+        let (snapshot, warnings) = Snapshot::load(options)?;
+        let live = Self {
             sender: watch::Sender::new(Arc::new(snapshot)),
             seen: Mutex::new(seen),
-        })
+        };
+        Ok((live, warnings))
     }
 
     pub(super) fn newest(&self) -> Arc<Snapshot> {
@@ -92,23 +115,29 @@ impl Live {
         self.sender.subscribe()
     }
 
-    /// Loads the files if one has changed, or if asked to; tells whether it did.
+    /// Loads the files if one has changed, or if asked to; gives what was read leniently if it did.
     pub(super) fn reload(
         &self,
         options: &ServeOptions,
         asked: bool,
-    ) -> Result<bool, SnapshotError> {
+    ) -> Result<Option<Vec<String>>, SnapshotError> {
         let now = seen(options);
         {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             if *seen == now && !asked {
-                return Ok(false);
+                return Ok(None);
             }
             *seen = now;
         }
-        let snapshot = Snapshot::load(options)?;
+        let (snapshot, warnings) = Snapshot::load(options).inspect_err(|error| {
+            // Without a file descriptor, say: a revocation must not wait for the next change.
+            if error.may_pass() {
+                let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.clear();
+            }
+        })?;
         self.sender.send_replace(Arc::new(snapshot));
-        Ok(true)
+        Ok(Some(warnings))
     }
 }
 
@@ -127,11 +156,10 @@ fn seen(options: &ServeOptions) -> Vec<Option<Seen>> {
 }
 
 impl Snapshot {
-    fn load(options: &ServeOptions) -> Result<Self, SnapshotError> {
+    fn load(options: &ServeOptions) -> Result<(Self, Vec<String>), SnapshotError> {
         let resources = options.resources.read()?;
-        for warning in &resources.warnings {
-            eprintln!("warning: {warning}");
-        }
+        let mut warnings: Vec<String> =
+            resources.warnings.iter().map(ToString::to_string).collect();
         let config = Config::native(Value::Object(resources.document))?;
         if options.explicit_proxy && !config.authz_policies.has_allow() {
             return Err(SnapshotError::Options(
@@ -149,18 +177,19 @@ impl Snapshot {
             Some(url) => {
                 let tls = url
                     .is_https()
-                    .then(|| backend_tls(options, config.policy.profile, &provider))
+                    .then(|| backend_tls(options, config.policy.profile, &provider, &mut warnings))
                     .transpose()?;
                 Some(Upstream::new(url, options, tls))
             }
         };
         let certificate = certified_key(&options.cert, &options.key, &provider)?;
-        Ok(Self {
+        let snapshot = Self {
             pipeline: Arc::new(Pipeline::new(config, ALGORITHMS)),
             certificate: Arc::new(SingleCertAndKey::from(certificate)),
             provider,
             upstream,
-        })
+        };
+        Ok((snapshot, warnings))
     }
 
     /// For one connection, whose verifier tells its verdict to that connection alone.
@@ -184,6 +213,7 @@ fn backend_tls(
     options: &ServeOptions,
     profile: Profile,
     provider: &Arc<CryptoProvider>,
+    warnings: &mut Vec<String>,
 ) -> Result<rustls::ClientConfig, SnapshotError> {
     let Some(path) = &options.backend.backend_trust_config else {
         return Err(SnapshotError::Options(
@@ -191,7 +221,8 @@ fn backend_tls(
              a backend that is not known is not believed",
         ));
     };
-    let (_, trust) = backend_trust(path)?;
+    let (_, trust, more) = backend_trust(path)?;
+    warnings.extend(more.iter().map(ToString::to_string));
     let verifier = mtls_gate_rustls::BackendVerifier::new(
         trust,
         profile,
@@ -223,7 +254,12 @@ fn certified_key(
         path: path.to_owned(),
         what,
     };
-    let read = |path: &Path| fs::read(path).map_err(|error: io::Error| at(path, error.to_string()));
+    let read = |path: &Path| {
+        fs::read(path).map_err(|source| SnapshotError::File {
+            path: path.to_owned(),
+            source,
+        })
+    };
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(cert)?)
         .collect::<Result<_, _>>()
         .map_err(|error| at(cert, format!("not PEM: {error}")))?;

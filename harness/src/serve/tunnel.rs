@@ -1,21 +1,22 @@
 //! Bytes both ways, as long as the client may have them: WebSocket, and CONNECT of an explicit proxy.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use mtls_gate_core::client_cert::ClientCert;
 use mtls_gate_core::decision::Outcome;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::connection::Client;
+use super::connection::{Client, look_after};
 use super::request::{Asked, Logged};
-
-/// How often it is looked at the latest whether the client still may: a CRL may list it, and a clock
-/// may be set.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+use super::snapshot::Snapshot;
 
 /// What a tunnel rests on.
 pub(super) struct Lease {
@@ -28,13 +29,18 @@ pub(super) struct Lease {
 impl Lease {
     /// The present files and time say what they said.
     fn holds(&self) -> bool {
-        let snapshot = self.client.server.live.newest();
-        let client_cert = self.client.judge(&snapshot);
+        let (snapshot, client_cert) = self.present();
         let decision = self.asked.with(&self.client, |request| {
             let decision = snapshot.pipeline.decide(&client_cert, request);
             (decision.outcome, decision.report.verified)
         });
         decision == (Outcome::Forward, self.verified)
+    }
+
+    fn present(&self) -> (Arc<Snapshot>, Arc<ClientCert>) {
+        let snapshot = self.client.server.live.newest();
+        let client_cert = self.client.judge(&snapshot);
+        (snapshot, client_cert)
     }
 
     /// Ends when the lease does.
@@ -43,32 +49,12 @@ impl Lease {
         loop {
             tokio::select! {
                 _ = newer.changed() => {}
-                () = tokio::time::sleep(self.look_after()) => {}
+                () = tokio::time::sleep(look_after(&self.present().1)) => {}
             }
             if !self.holds() {
                 return;
             }
         }
-    }
-
-    /// Until the certificate's last second has passed, or until it is time to look.
-    fn look_after(&self) -> Duration {
-        let snapshot = self.client.server.live.newest();
-        let ClientCert::Verified { end_entity, path } = &*self.client.judge(&snapshot) else {
-            return LOOK_EVERY;
-        };
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        core::iter::once(&**end_entity)
-            .chain(path)
-            .filter_map(|certificate| {
-                let last = u64::try_from(certificate.not_after().0).ok()?;
-                // An allowlisted certificate, or an anchor, may be over its time.
-                Duration::from_secs(last.checked_add(1)?).checked_sub(now)
-            })
-            .min()
-            .map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY))
     }
 }
 
@@ -87,19 +73,93 @@ pub(super) async fn connect(near: OnUpgrade, far: TcpStream, lease: Lease, log: 
 
 async fn run(
     near: OnUpgrade,
-    mut far: impl AsyncRead + AsyncWrite + Unpin,
+    far: impl AsyncRead + AsyncWrite + Unpin,
     lease: Lease,
     mut log: Logged,
 ) {
     let Ok(near) = near.await else { return };
-    let mut near = TokioIo::new(near);
-    tokio::select! {
+    let traffic = Traffic::default();
+    // What is read at one end is what went from there.
+    let mut near = Counted::new(TokioIo::new(near), &traffic.sent);
+    let mut far = Counted::new(far, &traffic.received);
+    let idle_bound = lease.client.server.options.limits.idle_timeout;
+    let end = tokio::select! {
         copied = tokio::io::copy_bidirectional(&mut near, &mut far) => match copied {
-            Ok((sent, received)) => log.tunneled(sent, received, ""),
-            Err(error) => log.tunneled(0, 0, &format!("the tunnel ended: {}", error.kind())),
+            Ok(_) => String::new(),
+            Err(error) => format!("the tunnel ended: {}", error.kind()),
         },
-        () = lease.ended() => {
-            log.tunneled(0, 0, "the tunnel was ended: the client may no longer have it");
+        () = lease.ended() => "the tunnel was ended: the client may no longer have it".to_owned(),
+        () = traffic.idle(idle_bound) => "the tunnel was ended: it was silent too long".to_owned(),
+    };
+    let [sent, received] =
+        [&traffic.sent, &traffic.received].map(|bytes| bytes.load(Ordering::Relaxed));
+    log.tunneled(sent, received, &end);
+}
+
+/// Bytes from the client, and to it.
+#[derive(Default)]
+struct Traffic {
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Traffic {
+    /// Ends when nothing has gone either way for so long, one end having closed its half or not.
+    async fn idle(&self, bound: Duration) {
+        let now = || [&self.sent, &self.received].map(|bytes| bytes.load(Ordering::Relaxed));
+        let mut before = now();
+        loop {
+            tokio::time::sleep(bound).await;
+            let now = now();
+            if now == before {
+                return;
+            }
+            before = now;
         }
+    }
+}
+
+/// A stream that counts what is read of it.
+struct Counted<'t, S> {
+    inner: S,
+    read: &'t AtomicU64,
+}
+
+impl<'t, S> Counted<'t, S> {
+    fn new(inner: S, read: &'t AtomicU64) -> Self {
+        Self { inner, read }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let outcome = Pin::new(&mut self.inner).poll_read(cx, buf);
+        let bytes = buf.filled().len().saturating_sub(before);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.read.fetch_add(bytes, Ordering::Relaxed);
+        outcome
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }

@@ -5,6 +5,7 @@ use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +29,8 @@ pub(super) type BoxError = Box<dyn StdError + Send + Sync>;
 /// Shorter than backends keep idle connections (most 60 s or longer), so that one is not used just
 /// when its end closes it.
 const POOL_IDLE: Duration = Duration::from_secs(30);
+/// A response's head at the most, and what is read ahead of a slow client.
+const BUFFER_BYTES: usize = 128 * 1024;
 /// Characters of an error that are logged.
 const SHOWN_CHARACTERS: usize = 300;
 
@@ -125,7 +128,8 @@ impl Upstream {
         let mut builder = Client::builder(TokioExecutor::new());
         builder
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE);
+            .pool_idle_timeout(POOL_IDLE)
+            .http1_max_buf_size(BUFFER_BYTES);
         let client = match tls {
             None => Pool::Http(builder.build(tcp)),
             Some(tls) => Pool::Https(
@@ -154,19 +158,30 @@ impl Upstream {
             .build()
     }
 
-    /// Sends the request and waits for the response's head.
+    /// Sends the request and waits for the response's head, as long as the body grows that was `sent`.
     pub(super) async fn send(
         &self,
         request: Request<AnyBody>,
+        sent: &AtomicU64,
     ) -> Result<Response<Incoming>, UpstreamError> {
-        let response = match &self.client {
+        let mut response = match &self.client {
             Pool::Http(client) => client.request(request),
             Pool::Https(client) => client.request(request),
         };
-        match tokio::time::timeout(self.response_within, response).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(why(&error)),
-            Err(_) => Err(UpstreamError::Timeout(self.response_within)),
+        let mut so_far = 0;
+        loop {
+            match tokio::time::timeout(self.response_within, &mut response).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(error)) => return Err(why(&error)),
+                Err(_) => {
+                    // A long upload is no slow backend.
+                    let now = sent.load(Ordering::Relaxed);
+                    if now == so_far {
+                        return Err(UpstreamError::Timeout(self.response_within));
+                    }
+                    so_far = now;
+                }
+            }
         }
     }
 }

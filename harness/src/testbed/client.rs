@@ -268,6 +268,17 @@ impl Connection {
             .map_err(ClientError::Send)
     }
 
+    /// Says that nothing more will be sent (TLS `close_notify`), and goes on listening.
+    ///
+    /// # Errors
+    /// When it cannot be sent.
+    pub fn finish(&mut self) -> Result<(), ClientError> {
+        self.stream
+            .shutdown()
+            .map(|_| ())
+            .map_err(|error| ClientError::Send(io::Error::other(error)))
+    }
+
     /// Reads bytes as they come, for another protocol than HTTP/1.1; 0 at the end of the stream.
     ///
     /// # Errors

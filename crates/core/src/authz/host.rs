@@ -5,7 +5,7 @@
 //! chooses how it writes it. Letter case never counts (RFC 9110 4.2.3), nor do one dot at the end
 //! (RFC 1034 3.1) and, unless the pattern names one, the port.
 
-use core::net::Ipv6Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::text::{Case, Effect, Pattern, TextMatch};
 
@@ -33,7 +33,11 @@ impl Host {
             if !readable {
                 return None;
             }
-            (name.to_ascii_lowercase(), port)
+            let name = name.to_ascii_lowercase();
+            if !is_one_address_if_any(&name) {
+                return None;
+            }
+            (name, port)
         };
         let with_port = match port.strip_prefix(':') {
             // RFC 3986 3.2.3: an empty port is none.
@@ -46,6 +50,17 @@ impl Host {
         };
         Some(Self { name, with_port })
     }
+}
+
+/// inet_aton(3) reads `0x7f.1`, `2130706433` and `127.1` as addresses, where a pattern sees other text:
+/// what ends in a number is an address in its usual form, or no host (WHATWG URL 3.5).
+fn is_one_address_if_any(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit())
+        || last
+            .strip_prefix("0x")
+            .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    !is_number || name.parse::<Ipv4Addr>().is_ok()
 }
 
 fn is_name_character(character: char) -> bool {
@@ -155,6 +170,18 @@ mod tests {
         for host in ["admin.test", "ADMIN.test", "admin.test.", "admin.test.:"] {
             assert_eq!(form(host), name("admin.test"), "{host}");
         }
+        for host in [
+            "0x7f.1",
+            "127.1",
+            "2130706433",
+            "127.0.0.01",
+            "1.2.3.4.5",
+            "a.0x",
+            "a.7",
+        ] {
+            assert_eq!(form(host), None, "{host}");
+        }
+        assert_eq!(form("127.0.0.1."), name("127.0.0.1"));
         for host in ["admin.test:8443", "Admin.Test.:8443", "admin.test:08443"] {
             assert_eq!(form(host), port("admin.test", 8443), "{host}");
         }

@@ -37,6 +37,13 @@ pub use verdict::{
     DENIED_BY_AUTHZ_POLICY, PolicyInfo, PolicyResult, Verdict,
 };
 
+/// Whether `uri-host [":" port]` is written in a way that everybody reads alike: what policies judge is
+/// then what a resolver resolves.
+#[must_use]
+pub fn names_one_host(host: &[u8]) -> bool {
+    host::Host::read(host).is_some()
+}
+
 /// A request, as it is forwarded.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Request<'a> {

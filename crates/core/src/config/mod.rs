@@ -139,6 +139,13 @@ impl Config {
     /// The first thing that is wrong.
     pub fn native(document: serde_json::Value) -> Result<Self, ConfigError> {
         let document: Object<resources::Document> = typed(document)?;
+        // Nobody but the client writes x-forwarded-client-cert here.
+        if document.source != Object::default() {
+            return Err(ConfigError::new(
+                "source",
+                "goes with the filter only: this process terminates connections itself",
+            ));
+        }
         if document.role != Role::HttpFilter {
             return Err(ConfigError::new(
                 "role",

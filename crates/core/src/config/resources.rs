@@ -262,7 +262,7 @@ pub struct AuthzDenial {
 }
 
 /// `source`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Source {
     /// The connection that this proxy terminated.
@@ -270,7 +270,7 @@ pub struct Source {
 }
 
 /// `source.connection`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct ConnectionSource {
     /// Lets `x-forwarded-client-cert`, as this proxy wrote it, go on to the backend if the
