@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use mtls_gate::fixtures::der;
 use mtls_gate::fixtures::keys::{Hash, RsaKeys, Signature};
 use mtls_gate::fixtures::mint::{Cert, Issued, NOT_BEFORE, UNKNOWN_EXTENSION, eku, key_usage};
-use mtls_gate::goldens::{self, testdata};
+use mtls_gate::goldens::{self, Golden, testdata};
 use mtls_gate::testbed::client::{self, ClientIdentity, ClientOptions, Outcome};
 use mtls_gate::testbed::echo::{Echo, EchoReply};
 use mtls_gate::testbed::envoy::{Envoy, EnvoyConfig, ServerCertificate, filter_file};
@@ -875,27 +875,123 @@ fn addresses_and_names_of_backends_are_told_apart() {
     );
 }
 
+/// Both filters of `--network-filter`, in a real Envoy: the one closes connections and tells the
+/// address, the other goes by it.
+#[test]
+fn envoy_serves_the_network_filter_that_is_written() {
+    let gate = Gate::new();
+    let policies = json!({
+        "name": "from-here",
+        "action": "ALLOW",
+        "httpRules": [{ "from": { "sources": [{
+            "ipBlocks": [{ "prefix": "127.0.0.0", "length": 8 }],
+        }] } }],
+    });
+    let document = gate.golden.document();
+    let write = |more: &[&str]| {
+        let set = files()
+            .with("trust-config", &document["trustConfig"])
+            .with("server-tls-policy", &policy(REJECT))
+            .with("authz-policy", &policies);
+        gate.write(set, more)
+    };
+    // Without it, nobody tells the address, and the policy is refused.
+    let refused = write(&[]).unwrap_err();
+    assert!(refused.contains("ipBlocks"), "{refused}");
+    let envoy = gate.start(&write(&["--network-filter"]).unwrap());
+    // The intermediate is presented, not configured: the network filter cannot see it.
+    let closed = gate.get(&envoy, true);
+    assert!(closed.closed_silently(), "{closed:?}");
+    assert!(gate.get(&envoy, false).closed_silently());
+    let answering = json!({ "rejection": { "action": "RESPOND", "status": 418 } });
+    let set = files()
+        .with("trust-config", &document["trustConfig"])
+        .with("server-tls-policy", &policy(REJECT))
+        .with("authz-policy", &policies)
+        .with("settings", &answering);
+    let envoy = gate.start(&gate.write(set, &["--network-filter"]).unwrap());
+    let status = |outcome: Outcome| outcome.response().map(|response| response.status);
+    assert_eq!(status(gate.get(&envoy, true)), Some(200));
+    assert_eq!(status(gate.get(&envoy, false)), Some(418));
+}
+
+/// What an Envoy needs beside the files that the command reads.
+struct Gate {
+    golden: Golden,
+    folder: TempDir,
+    echo: Echo,
+}
+
+impl Gate {
+    fn new() -> Self {
+        let all = goldens::all().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let certificate = ServerCertificate::self_signed(&["gate.test"]).unwrap();
+        fs::write(folder.path().join("cert"), &certificate.certificate_pem).unwrap();
+        fs::write(folder.path().join("key"), &certificate.key_pem).unwrap();
+        Self {
+            golden: all
+                .into_iter()
+                .find(|golden| golden.name == "one_intermediate")
+                .unwrap(),
+            folder,
+            echo: Echo::start().unwrap(),
+        }
+    }
+
+    /// The bootstrap, or what is wrong.
+    fn write(&self, files: Files, more: &[&str]) -> Result<Value, String> {
+        let file = |name: &str| self.folder.path().join(name).to_str().unwrap().to_owned();
+        let (cert, key) = (file("cert"), file("key"));
+        let wasm = fs::canonicalize(filter_file()).unwrap();
+        let upstream = self.echo.address().to_string();
+        let mut arguments = vec![
+            "--listen",
+            "127.0.0.1:0",
+            "--cert",
+            &cert,
+            "--key",
+            &key,
+            "--wasm",
+            wasm.to_str().unwrap(),
+            "--upstream",
+            &upstream,
+        ];
+        arguments.extend(more);
+        let (output, _) = files.run("envoy", &arguments);
+        if output.status.code() != Some(0) {
+            return Err(stderr(&output));
+        }
+        Ok(serde_saphyr::from_str(&stdout(&output)).unwrap())
+    }
+
+    fn start(&self, bootstrap: &Value) -> Envoy {
+        let mut bootstrap = bootstrap.clone();
+        bootstrap["admin"] = json!({
+            "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } }
+        });
+        Envoy::start(&EnvoyConfig::new(bootstrap)).unwrap()
+    }
+
+    fn get(&self, envoy: &Envoy, with_certificate: bool) -> Outcome {
+        let identity = ClientIdentity {
+            chain_pem: self.golden.chain_pem.clone().into_bytes(),
+            key_pem: self.golden.key_pem.clone().into_bytes(),
+        };
+        let identity = with_certificate.then_some(&identity);
+        let port = envoy.port("gate").unwrap();
+        let options = ClientOptions::default();
+        let mut connection = client::connect(port, "gate.test", identity, &options).unwrap();
+        connection.get("gate.test", "/", &["X-On: off"]).unwrap()
+    }
+}
+
 /// The YAML as it is written, in a real Envoy.
 #[test]
 fn envoy_serves_what_is_written() {
-    let all = goldens::all().unwrap();
-    let golden = all
-        .into_iter()
-        .find(|golden| golden.name == "one_intermediate")
-        .unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let certificate = ServerCertificate::self_signed(&["gate.test"]).unwrap();
-    let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    let cert = file("server.cert", &certificate.certificate_pem);
-    let key = file("server.key", &certificate.key_pem);
-    let wasm = fs::canonicalize(filter_file()).unwrap();
-    let echo = Echo::start().unwrap();
-    let (output, _) = files()
-        .with("trust-config", &golden.document()["trustConfig"])
+    let gate = Gate::new();
+    let set = files()
+        .with("trust-config", &gate.golden.document()["trustConfig"])
         .with("server-tls-policy", &policy(REJECT))
         .with(
             "headers",
@@ -908,48 +1004,19 @@ fn envoy_serves_what_is_written() {
         .with(
             "settings",
             &json!({ "rejection": { "action": "RESPOND", "status": 418 } }),
-        )
-        .run(
-            "envoy",
-            &[
-                "--listen",
-                "127.0.0.1:0",
-                "--cert",
-                &cert,
-                "--key",
-                &key,
-                "--wasm",
-                wasm.to_str().unwrap(),
-                "--upstream",
-                &echo.address().to_string(),
-            ],
         );
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    let mut bootstrap: Value = serde_saphyr::from_str(&stdout(&output)).unwrap();
-    bootstrap["admin"] = json!({
-        "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } }
-    });
-    let envoy = Envoy::start(&EnvoyConfig::new(bootstrap)).unwrap();
-    let gate = envoy.port("gate").unwrap();
-    let identity = ClientIdentity {
-        chain_pem: golden.chain_pem.clone().into_bytes(),
-        key_pem: golden.key_pem.clone().into_bytes(),
+    let envoy = gate.start(&gate.write(set, &[]).unwrap());
+    let get = |with_certificate| match gate.get(&envoy, with_certificate) {
+        Outcome::Response(response) => response,
+        _ => panic!("closed\n{}", envoy.log()),
     };
-    let get = |identity: Option<&ClientIdentity>| {
-        let options = ClientOptions::default();
-        let mut connection = client::connect(gate, "gate.test", identity, &options).unwrap();
-        match connection.get("gate.test", "/", &["X-On: off"]).unwrap() {
-            Outcome::Response(response) => response,
-            _ => panic!("closed\n{}", envoy.log()),
-        }
-    };
-    let good = get(Some(&identity));
+    let good = get(true);
     assert_eq!(good.status, 200);
     let reply = EchoReply::parse(&good.body).unwrap();
     assert_eq!(reply.all("x-on"), ["on"]);
     assert_eq!(
         reply.all("x-client-cert-leaf"),
-        [golden.expected.variables["client_cert_leaf"].as_str()]
+        [gate.golden.expected.variables["client_cert_leaf"].as_str()]
     );
-    assert_eq!(get(None).status, 418);
+    assert_eq!(get(false).status, 418);
 }

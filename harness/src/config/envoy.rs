@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::{ConfigCommandError, reason, upstream_tls, yaml};
 use crate::backend::BackendOptions;
-use crate::resources::{Place, ResourceFiles};
+use crate::resources::{Place, ResourceFiles, Resources};
 
 /// Envoy's own list lacks P-521 and Ed25519: such clients would send no certificate and be told "not
 /// provided" instead of "unsupported".
@@ -70,6 +70,11 @@ pub struct EnvoyOptions {
     upstream: HostPort,
     #[command(flatten)]
     backend: BackendOptions,
+    /// Put the same filter before the connection manager too, where it closes the connections of
+    /// refused clients and tells policies with ipBlocks the address they come from; it sees no
+    /// intermediates that clients present
+    #[arg(long)]
+    network_filter: bool,
     /// Where to write [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -127,7 +132,7 @@ impl fmt::Display for HostPort {
 }
 
 pub(super) fn run(options: &EnvoyOptions, out: &mut impl Write) -> Result<(), ConfigCommandError> {
-    let document = document(&options.files)?;
+    let document = document(options)?;
     let value = match options.part {
         Part::Document => Value::Object(document),
         Part::Filter => wasm_filter(options, document),
@@ -148,24 +153,71 @@ pub(super) fn run(options: &EnvoyOptions, out: &mut impl Write) -> Result<(), Co
 }
 
 /// The filter's configuration document, as the filter accepts it.
-fn document(files: &ResourceFiles) -> Result<Map<String, Value>, ConfigCommandError> {
-    let resources = files.read()?;
+fn document(options: &EnvoyOptions) -> Result<Map<String, Value>, ConfigCommandError> {
+    let mut resources = options.files.read()?;
     for warning in &resources.warnings {
         eprintln!("warning: {warning}");
     }
-    let text = Value::Object(resources.document.clone()).to_string();
-    Config::from_bytes(text.as_bytes()).map_err(|error| ConfigCommandError::Refused {
-        place: match error.path.as_str() {
-            // The document as a whole is no place in any file.
-            "configuration" => Place {
-                file: None,
-                path: error.path.clone(),
-            },
-            path => resources.place(path),
-        },
-        reason: reason(&error).to_owned(),
-    })?;
+    if options.network_filter {
+        tell_direct_peer_address(&mut resources.document);
+        accepted(&resources, &network_document(&resources.document))?;
+    }
+    accepted(&resources, &resources.document)?;
     Ok(resources.document)
+}
+
+fn accepted(
+    resources: &Resources,
+    document: &Map<String, Value>,
+) -> Result<(), ConfigCommandError> {
+    let text = Value::Object(document.clone()).to_string();
+    match Config::from_bytes(text.as_bytes()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(ConfigCommandError::Refused {
+            place: match error.path.as_str() {
+                // The document as a whole is no place in any file.
+                "configuration" => Place {
+                    file: None,
+                    path: error.path.clone(),
+                },
+                path => resources.place(path),
+            },
+            reason: reason(&error).to_owned(),
+        }),
+    }
+}
+
+/// What is not an object is left for the core to refuse.
+fn tell_direct_peer_address(document: &mut Map<String, Value>) {
+    let mut place = document.entry("source").or_insert_with(|| json!({}));
+    if let Value::Object(source) = place {
+        place = source.entry("connection").or_insert_with(|| json!({}));
+    }
+    if let Value::Object(connection) = place {
+        connection.insert("directPeerAddress".to_owned(), json!("NETWORK_FILTER"));
+    }
+}
+
+/// What of the document is about connections. Where refusals are to be answered, the HTTP filter does
+/// that, and this one only tells the address.
+fn network_document(document: &Map<String, Value>) -> Map<String, Value> {
+    let mut network = Map::from_iter([("role".to_owned(), json!("NETWORK_FILTER"))]);
+    for field in ["trustConfig", "serverTlsPolicy", "profile", "revocation"] {
+        if let Some(value) = document.get(field) {
+            network.insert(field.to_owned(), value.clone());
+        }
+    }
+    let answers = document
+        .get("rejection")
+        .and_then(|rejection| rejection.get("action"))
+        .is_some_and(|action| action == "RESPOND");
+    let mode = network
+        .get_mut("serverTlsPolicy")
+        .and_then(|policy| policy.pointer_mut("/mtlsPolicy/clientValidationMode"));
+    if let (Some(mode), true) = (mode, answers) {
+        *mode = json!("ALLOW_INVALID_OR_MISSING_CLIENT_CERT");
+    }
+    network
 }
 
 fn bootstrap(
@@ -213,7 +265,13 @@ fn downstream_tls(options: &EnvoyOptions) -> Value {
 }
 
 fn network_filters(options: &EnvoyOptions, document: Map<String, Value>) -> Vec<Value> {
-    vec![connection_manager(options, document)]
+    let network = options
+        .network_filter
+        .then(|| network_filter(options, network_document(&document)));
+    network
+        .into_iter()
+        .chain([connection_manager(options, document)])
+        .collect()
 }
 
 fn connection_manager(options: &EnvoyOptions, document: Map<String, Value>) -> Value {
@@ -265,20 +323,34 @@ fn wasm_filter(options: &EnvoyOptions, document: Map<String, Value>) -> Value {
         "name": "envoy.filters.http.wasm",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-            "config": {
-                "name": "mtls_gate",
-                // Unset, a filter that failed once answers 503 for good; with FAIL_OPEN it would be
-                // passed by for good.
-                "failure_policy": "FAIL_RELOAD",
-                "vm_config": {
-                    "runtime": "envoy.wasm.runtime.v8",
-                    "code": { "local": { "filename": options.wasm } },
-                },
-                "configuration": {
-                    "@type": "type.googleapis.com/google.protobuf.Struct",
-                    "value": document,
-                },
-            },
+            "config": plugin(options, "mtls_gate", document),
+        },
+    })
+}
+
+fn network_filter(options: &EnvoyOptions, document: Map<String, Value>) -> Value {
+    json!({
+        "name": "envoy.filters.network.wasm",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm",
+            "config": plugin(options, "mtls_gate_connections", document),
+        },
+    })
+}
+
+fn plugin(options: &EnvoyOptions, name: &str, document: Map<String, Value>) -> Value {
+    json!({
+        "name": name,
+        // Unset, a filter that failed once answers 503 for good; with FAIL_OPEN it would be passed by
+        // for good.
+        "failure_policy": "FAIL_RELOAD",
+        "vm_config": {
+            "runtime": "envoy.wasm.runtime.v8",
+            "code": { "local": { "filename": options.wasm } },
+        },
+        "configuration": {
+            "@type": "type.googleapis.com/google.protobuf.Struct",
+            "value": document,
         },
     })
 }
