@@ -10,7 +10,7 @@ use mtls_gate_core::direct_peer;
 use mtls_gate_core::forwarded::Presented;
 use mtls_gate_core::pipeline::Pipeline;
 
-use crate::handle::{DIRECT_PEER_PROPERTY, Flow, Host, Level, Shown};
+use crate::handle::{DIRECT_PEER_PROPERTY, Flow, Host, Level, Shown, tell};
 
 /// The value of `client_cert_error` of a connection, in access logs as
 /// `%FILTER_STATE(wasm.mtls_gate_connection_error:PLAIN)%`. Not the name that requests use: what is
@@ -122,21 +122,10 @@ fn report(host: &impl Host, report: &Report, passes: bool) {
     if !passes {
         host.count("mtls_gate.connections_closed");
     }
-    if report.error.is_empty() {
-        return;
-    }
-    for error in report.error.split(',') {
-        host.count(&format!("mtls_gate.error.{error}"));
-    }
-    host.set_property(ERROR_PROPERTY, &report.error);
-    host.set_property(REASON_PROPERTY, &report.reason);
-    let (level, what) = if passes {
-        (Level::Debug, "let through")
+    let told = if passes {
+        (Level::Debug, "connection let through")
     } else {
-        (Level::Info, "closed")
+        (Level::Info, "connection closed")
     };
-    host.log(
-        level,
-        &format!("connection {what}: {}: {}", report.error, report.reason),
-    );
+    tell(host, report, [ERROR_PROPERTY, REASON_PROPERTY], told);
 }

@@ -343,22 +343,32 @@ fn report(host: &impl Host, report: &Report, outcome: &Outcome) {
             ),
         );
     }
+    let told = if refused {
+        (Level::Info, "request refused")
+    } else {
+        (Level::Debug, "request forwarded")
+    };
+    tell(host, report, [ERROR_PROPERTY, REASON_PROPERTY], told);
+}
+
+/// Counts each error, and leaves error and reason in the log and, under these names, for access logs.
+pub(crate) fn tell(
+    host: &impl Host,
+    report: &Report,
+    [error, reason]: [&str; 2],
+    (level, what): (Level, &str),
+) {
     if report.error.is_empty() {
         return;
     }
     for error in report.error.split(',') {
         host.count(&format!("mtls_gate.error.{error}"));
     }
-    host.set_property(ERROR_PROPERTY, &report.error);
-    host.set_property(REASON_PROPERTY, &report.reason);
-    let (level, what) = if refused {
-        (Level::Info, "refused")
-    } else {
-        (Level::Debug, "forwarded")
-    };
+    host.set_property(error, &report.error);
+    host.set_property(reason, &report.reason);
     host.log(
         level,
-        &format!("request {what}: {}: {}", report.error, report.reason),
+        &format!("{what}: {}: {}", report.error, report.reason),
     );
 }
 

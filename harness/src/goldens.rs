@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::testbed::client::ClientIdentity;
 use mtls_gate_core::error::Refusal;
 use mtls_gate_core::variables::Variable;
 use mtls_gate_core::x509::UnixSeconds;
@@ -102,6 +103,17 @@ pub fn all() -> Result<Vec<Golden>, GoldenError> {
     folders.iter().map(|folder| Golden::read(folder)).collect()
 }
 
+/// The case of this name.
+///
+/// # Errors
+/// There is none, or the cases cannot be read.
+pub fn named(name: &str) -> Result<Golden, GoldenError> {
+    let all = all()?;
+    all.into_iter()
+        .find(|golden| golden.name == name)
+        .ok_or_else(|| at(Path::new(name))("no such golden"))
+}
+
 fn at<E: ToString>(path: &Path) -> impl FnOnce(E) -> GoldenError {
     let path = path.to_owned();
     move |error| GoldenError {
@@ -138,6 +150,15 @@ impl Golden {
             allowlist_pem: optional("allowlist.pem")?,
             crls_pem: optional("crls.pem")?,
         })
+    }
+
+    /// What a client of the test bed presents.
+    #[must_use]
+    pub fn identity(&self) -> ClientIdentity {
+        ClientIdentity {
+            chain_pem: self.chain_pem.clone().into_bytes(),
+            key_pem: self.key_pem.clone().into_bytes(),
+        }
     }
 
     /// The validation time.

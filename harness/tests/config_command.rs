@@ -9,7 +9,7 @@ use mtls_gate::fixtures::der;
 use mtls_gate::fixtures::keys::{Hash, RsaKeys, Signature};
 use mtls_gate::fixtures::mint::{Cert, Issued, NOT_BEFORE, UNKNOWN_EXTENSION, eku, key_usage};
 use mtls_gate::goldens::{self, Golden, testdata};
-use mtls_gate::testbed::client::{self, ClientIdentity, ClientOptions, Outcome};
+use mtls_gate::testbed::client::{self, ClientOptions, Outcome};
 use mtls_gate::testbed::echo::{Echo, EchoReply};
 use mtls_gate::testbed::envoy::{Envoy, EnvoyConfig, ServerCertificate, filter_file};
 use serde_json::{Value, json};
@@ -924,16 +924,12 @@ struct Gate {
 
 impl Gate {
     fn new() -> Self {
-        let all = goldens::all().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let certificate = ServerCertificate::self_signed(&["gate.test"]).unwrap();
         fs::write(folder.path().join("cert"), &certificate.certificate_pem).unwrap();
         fs::write(folder.path().join("key"), &certificate.key_pem).unwrap();
         Self {
-            golden: all
-                .into_iter()
-                .find(|golden| golden.name == "one_intermediate")
-                .unwrap(),
+            golden: goldens::named("one_intermediate").unwrap(),
             folder,
             echo: Echo::start().unwrap(),
         }
@@ -974,10 +970,7 @@ impl Gate {
     }
 
     fn get(&self, envoy: &Envoy, with_certificate: bool) -> Outcome {
-        let identity = ClientIdentity {
-            chain_pem: self.golden.chain_pem.clone().into_bytes(),
-            key_pem: self.golden.key_pem.clone().into_bytes(),
-        };
+        let identity = self.golden.identity();
         let identity = with_certificate.then_some(&identity);
         let port = envoy.port("gate").unwrap();
         let options = ClientOptions::default();

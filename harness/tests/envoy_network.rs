@@ -24,15 +24,7 @@ const REJECT: &str = "REJECT_INVALID";
 const SOON: Duration = Duration::from_secs(5);
 
 fn golden(name: &str) -> Golden {
-    let all = goldens::all().unwrap();
-    all.into_iter().find(|golden| golden.name == name).unwrap()
-}
-
-fn identity(golden: &Golden) -> ClientIdentity {
-    ClientIdentity {
-        chain_pem: golden.chain_pem.clone().into_bytes(),
-        key_pem: golden.key_pem.clone().into_bytes(),
-    }
+    goldens::named(name).unwrap()
 }
 
 /// The golden's trust config, with the intermediate it presents configured as well if wanted.
@@ -216,7 +208,7 @@ fn refused_clients_see_no_http() {
             Some("self_signed_end_entity"),
             Some("expired_end_entity"),
         ] {
-            let client = client.map(golden).as_ref().map(identity);
+            let client = client.map(golden).as_ref().map(Golden::identity);
             let outcome = get(gate.port(), "gate.test", client.as_ref(), &at_most(version));
             assert!(outcome.closed_silently(), "{outcome:?}");
         }
@@ -245,8 +237,8 @@ fn refused_clients_see_no_http() {
 #[test]
 fn a_resumed_session_is_judged_again() {
     let gate = Gate::start(vec![chain("gate.test", Some(network(REJECT)), None)]);
-    let valid = identity(&golden("one_intermediate"));
-    let untrusted = identity(&golden("self_signed_end_entity"));
+    let valid = golden("one_intermediate").identity();
+    let untrusted = golden("self_signed_end_entity").identity();
     let mut closed = 0;
     for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
         for (identity, passes) in [(&valid, true), (&untrusted, false)] {
@@ -274,7 +266,7 @@ fn a_resumed_session_is_judged_again() {
 #[test]
 fn a_connection_is_judged_once() {
     let gate = Gate::start(vec![chain("gate.test", Some(network(REJECT)), None)]);
-    let valid = identity(&golden("one_intermediate"));
+    let valid = golden("one_intermediate").identity();
     let options = ClientOptions::default();
     let mut connection = client::connect(gate.port(), "gate.test", Some(&valid), &options).unwrap();
     for _ in 0..3 {
@@ -343,7 +335,7 @@ fn presented_intermediates_are_not_seen() {
         chain("configured.test", Some(network(REJECT)), None),
         chain("presented.test", Some(not_configured), None),
     ]);
-    let with_chain = identity(&one);
+    let with_chain = one.identity();
     let alone = ClientIdentity {
         chain_pem: one.chain()[0].to_owned().into_bytes(),
         key_pem: one.key_pem.clone().into_bytes(),
@@ -499,7 +491,7 @@ fn an_address_that_nobody_tells_is_unknown() {
         chain("alone.test", None, Some(http(REJECT))),
         chain("beside.test", Some(network(ALLOW)), Some(http(REJECT))),
     ]);
-    let valid = identity(&golden("one_intermediate"));
+    let valid = golden("one_intermediate").identity();
     let mut connection = client::connect(
         gate.port(),
         "alone.test",
@@ -539,7 +531,7 @@ fn the_two_verdicts_stay_apart() {
         Some(without_intermediate),
         Some(http(REJECT)),
     )]);
-    let valid = identity(&golden("one_intermediate"));
+    let valid = golden("one_intermediate").identity();
     let outcome = get(
         gate.port(),
         "gate.test",
@@ -566,7 +558,7 @@ fn a_configuration_in_the_wrong_place_closes() {
             chain("network.test", Some(for_requests), None),
             chain("right.test", Some(network(mode)), Some(http(mode))),
         ]);
-        let valid = identity(&golden("one_intermediate"));
+        let valid = golden("one_intermediate").identity();
         for (name, version, exit) in [
             ("http.test", HttpVersion::Http1, 52),
             ("http.test", HttpVersion::Http2, 92),
@@ -658,7 +650,7 @@ fn nothing_behind_the_filter_speaks_first() {
         };
         client::connect(gate.port(), name, identity, &options)
     };
-    let valid = identity(&golden("one_intermediate"));
+    let valid = golden("one_intermediate").identity();
     let mut refused = connect("waits.test", None).unwrap();
     let silent = refused.read_response();
     assert!(

@@ -23,15 +23,7 @@ const PLACEHOLDER: &str = "-----BEGIN CERTIFICATE-----\n...\n-----END CERTIFICAT
 const CONNECTIONS: usize = 4;
 
 fn golden(name: &str) -> Golden {
-    let all = goldens::all().unwrap();
-    all.into_iter().find(|golden| golden.name == name).unwrap()
-}
-
-fn identity(golden: &Golden) -> ClientIdentity {
-    ClientIdentity {
-        chain_pem: golden.chain_pem.clone().into_bytes(),
-        key_pem: golden.key_pem.clone().into_bytes(),
-    }
+    goldens::named(name).unwrap()
 }
 
 fn anchor(golden: &Golden) -> Value {
@@ -264,7 +256,7 @@ fn trust_stores_change_under_load() {
     let [steady, leaving, coming] = ["one_intermediate", "rsa_2048", "p384"].map(golden);
     let before = [anchor(&steady), anchor(&leaving)];
     let after = [anchor(&steady), anchor(&coming)];
-    let [steady, leaving, coming] = [&steady, &leaving, &coming].map(identity);
+    let [steady, leaving, coming] = [&steady, &leaving, &coming].map(Golden::identity);
     let echo = Echo::start().unwrap();
     let example = Example::new(echo.address().port());
     example.put(&example.trusting(&before));
@@ -365,7 +357,7 @@ fn without_a_configuration_nobody_gets_in() {
     config.ready_within = Duration::from_secs(30);
     let envoy = Envoy::start(&config).unwrap();
     let port = envoy.port("gate").unwrap();
-    let outcome = connect(port, &identity(&steady)).get("gate.test", "/", &[]);
+    let outcome = connect(port, &steady.identity()).get("gate.test", "/", &[]);
     let status = outcome.unwrap().response().unwrap().status;
     assert_eq!(status, 500);
     assert_eq!(echo.requests(), 0);
@@ -373,6 +365,6 @@ fn without_a_configuration_nobody_gets_in() {
     wait_for("the good one is not taken", &envoy, || {
         updates(&envoy).taken == 1
     });
-    assert!(admitted(port, &identity(&steady)));
+    assert!(admitted(port, &steady.identity()));
     assert!(Path::new(&example.path()).is_file());
 }
