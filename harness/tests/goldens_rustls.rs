@@ -214,6 +214,50 @@ fn a_certificate_without_its_key_gets_nobody_in() {
     }
 }
 
+/// rustls resumes sessions if it is let, and its client verifier is not asked then.
+#[test]
+fn sessions_are_resumed_only_without_our_switch() {
+    let shown = ServerCertificate::self_signed(&["golden.test"]).unwrap();
+    let golden = goldens::named("one_intermediate").unwrap();
+    let config = Config::native(golden.document()).unwrap();
+    let pipeline = Arc::new(Pipeline::new(config, ALGORITHMS));
+    let off = server_config(&pipeline, &shown);
+    let mut on = (*off).clone();
+    on.session_storage = rustls::server::ServerSessionMemoryCache::new(16);
+    on.send_tls13_tickets = 2;
+    let time = golden.time().unwrap();
+    for (config, resumes) in [(Arc::new(on), true), (off, false)] {
+        for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    for _ in 0..2 {
+                        serve_one(&listener, Arc::clone(&config), &pipeline, time).unwrap();
+                    }
+                });
+                let options = ClientOptions {
+                    max_version: Some(version),
+                    alpn: vec![],
+                    timeout: TIMEOUT,
+                };
+                let identity = golden.identity();
+                let mut first =
+                    client::connect(port, "golden.test", Some(&identity), &options).unwrap();
+                first.exchange(b"").unwrap();
+                let mut second = match first.session() {
+                    Some(session) => session.connect(port, "golden.test").unwrap(),
+                    None => {
+                        client::connect(port, "golden.test", Some(&identity), &options).unwrap()
+                    }
+                };
+                second.exchange(b"").unwrap();
+                assert_eq!(second.resumed(), resumes, "{version:?}");
+            });
+        }
+    }
+}
+
 /// The server is this test's own.
 #[derive(Debug)]
 struct AnyServer;

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mtls_gate::fixtures::mint::{Cert, Issued, eku, uri};
+use mtls_gate::goldens::testdata;
 use mtls_gate::testbed::client::{
     self, ClientError, ClientIdentity, ClientOptions, Connection, Outcome,
 };
@@ -20,7 +21,14 @@ use mtls_gate::testbed::echo::{Echo, EchoReply};
 use mtls_gate::testbed::front::{ALLOW, Front, Pair, REJECT, in_seconds, pem, text};
 use mtls_gate::testbed::http1::Response;
 use mtls_gate::testbed::serve::{Serve, ServeError};
+use openssl::asn1::Asn1Time;
+use openssl::dsa::Dsa;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{Id, PKey, Private};
 use openssl::ssl::SslVersion;
+use openssl::x509::X509;
 use serde_json::{Value, json};
 
 const ID: &str = "spiffe://example.test/ns/default/sa/client";
@@ -284,54 +292,81 @@ fn everybody_passes_under_allow_and_nobody_forges() {
     assert!(reply.all("x-client_cert-present").is_empty());
 }
 
-/// A key on a curve that no algorithm here verifies: the client cannot prove that it holds it.
+/// Keys that no algorithm here verifies: such a client cannot prove that it holds its key, and is never
+/// taken for one that presented a certificate.
 #[test]
-fn keys_that_cannot_be_proven_end_the_handshake_in_either_mode() {
-    use openssl::ec::{EcGroup, EcKey};
-    use openssl::hash::MessageDigest;
-    use openssl::nid::Nid;
-    use openssl::pkey::PKey;
-    let group = EcGroup::from_curve_name(Nid::SECP256K1).unwrap();
-    let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
-    let mut builder = openssl::x509::X509::builder().unwrap();
-    builder.set_pubkey(&key).unwrap();
-    let day = |days| openssl::asn1::Asn1Time::days_from_now(days).unwrap();
-    builder.set_not_before(&day(0)).unwrap();
-    builder.set_not_after(&day(1)).unwrap();
-    builder.sign(&key, MessageDigest::sha256()).unwrap();
-    let identity = ClientIdentity {
-        chain_pem: builder.build().to_pem().unwrap(),
-        key_pem: key.private_key_to_pem_pkcs8().unwrap(),
-    };
+fn keys_that_cannot_be_proven_end_the_handshake_or_show_nothing() {
     let front = Front::new(ALLOW).unwrap();
     let echo = Echo::start().unwrap();
     let serve = start(&front, &upstream(&echo), &[]).unwrap();
-    let connect = |version| {
-        let options = ClientOptions {
-            max_version: Some(version),
-            ..ClientOptions::default()
+    for (name, key, ends_handshake) in keys_beyond_proof() {
+        let identity = ClientIdentity {
+            chain_pem: self_signed(&key),
+            key_pem: key.private_key_to_pem_pkcs8().unwrap(),
         };
-        client::connect(serve.port(), "front.test", Some(&identity), &options)
-    };
-    // TLS 1.3 names curves, so the client sees that it has nothing to show.
-    let mut connection = connect(SslVersion::TLS1_3).unwrap();
-    let told = reply(&get(&mut connection, "/", &[]));
-    assert_eq!(
-        told.one("x-client-cert-error"),
-        Some("client_cert_not_provided")
-    );
-    // TLS 1.2 does not; OpenSSL may show it, and then cannot be believed.
-    match connect(SslVersion::TLS1_2) {
-        Err(ClientError::Handshake { .. }) => {}
-        Ok(mut connection) => {
-            let told = reply(&get(&mut connection, "/", &[]));
-            assert_eq!(
-                told.one("x-client-cert-error"),
-                Some("client_cert_not_provided")
-            );
+        for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+            let options = ClientOptions {
+                max_version: Some(version),
+                ..ClientOptions::default()
+            };
+            let connection = client::connect(serve.port(), "front.test", Some(&identity), &options);
+            let told = match connection {
+                Err(ClientError::Handshake { .. }) => None,
+                Err(other) => panic!("{name}: {other}"),
+                // In TLS 1.3 the client is told with its first answer.
+                Ok(mut connection) => match connection.get("front.test", "/", &[]).unwrap() {
+                    Outcome::Response(response) => Some(reply(&response)),
+                    Outcome::Closed { .. } => None,
+                },
+            };
+            match told {
+                None => assert!(ends_handshake || version == SslVersion::TLS1_2, "{name}"),
+                Some(told) => {
+                    assert!(!ends_handshake, "{name}");
+                    let error = told.one("x-client-cert-error");
+                    assert_eq!(error, Some("client_cert_not_provided"), "{name}");
+                }
+            }
         }
-        Err(other) => panic!("{other}"),
     }
+}
+
+/// Each with whether clients sign with it all the same.
+fn keys_beyond_proof() -> Vec<(&'static str, PKey<Private>, bool)> {
+    let curve = |nid| {
+        let group = EcGroup::from_curve_name(nid).unwrap();
+        PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
+    };
+    let rsa = std::fs::read(testdata().join("keys/rsa-8200-a.pem")).unwrap();
+    vec![
+        ("secp256k1", curve(Nid::SECP256K1), false),
+        ("brainpoolP256r1", curve(Nid::BRAINPOOL_P256R1), false),
+        ("Ed448", PKey::generate_ed448().unwrap(), false),
+        (
+            "DSA",
+            PKey::from_dsa(Dsa::generate(2048).unwrap()).unwrap(),
+            false,
+        ),
+        (
+            "RSA of 8,200 bits",
+            PKey::private_key_from_pem(&rsa).unwrap(),
+            true,
+        ),
+    ]
+}
+
+fn self_signed(key: &PKey<Private>) -> Vec<u8> {
+    let mut builder = X509::builder().unwrap();
+    builder.set_pubkey(key).unwrap();
+    let day = |days| Asn1Time::days_from_now(days).unwrap();
+    builder.set_not_before(&day(0)).unwrap();
+    builder.set_not_after(&day(1)).unwrap();
+    let digest = match key.id() {
+        Id::ED448 => MessageDigest::null(),
+        _ => MessageDigest::sha256(),
+    };
+    builder.sign(key, digest).unwrap();
+    builder.build().to_pem().unwrap()
 }
 
 #[test]
@@ -401,6 +436,10 @@ fn changed_files_count_for_open_connections_and_broken_ones_do_not() {
         56
     );
 
+    // A connection whose certificate passes stays, through all that follows.
+    let mut stays = connect(&serve, Some(&new));
+    assert_eq!(get(&mut stays, "/4", &[]).status, 200);
+
     // The server's own pair: half of it changed is broken, the whole is not; SIGHUP asks at once.
     let pair = Cert::client("front server anew")
         .eku(&[eku::SERVER_AUTH])
@@ -424,7 +463,8 @@ fn changed_files_count_for_open_connections_and_broken_ones_do_not() {
         "{}",
         shown.stderr
     );
-    assert_eq!(echo.requests(), 6);
+    assert_eq!(get(&mut stays, "/5", &[]).status, 200);
+    assert_eq!(echo.requests(), 8);
 }
 
 #[test]
