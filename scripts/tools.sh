@@ -183,11 +183,17 @@ END
   mv "$producers/bin/$1.new" "$producers/bin/$1"
 }
 
-# Sets up bin/$1 to be what the machine has, if it has it.
+# Sets up bin/$1 to be what the machine has, if it has it. Elsewhere than in
+# Debian, apache2 is httpd.
 link_installed() {
-  local path
-  path=$(PATH="$PATH:/usr/local/sbin:/usr/sbin" command -v "$1") || return 0
+  local path dir search=$PATH:/usr/local/sbin:/usr/sbin
+  path=$(PATH=$search command -v "$1") ||
+    path=$([ "$1" = apache2 ] && PATH=$search command -v httpd) || return 0
   ln -sfn "$path" "$producers/bin/$1"
+  [ "$1" = apache2 ] || return 0
+  for dir in /usr/lib/apache2/modules /usr/lib64/httpd/modules /usr/lib/httpd/modules; do
+    [ ! -e "$dir/mod_ssl.so" ] || ln -sfn "$dir" "$producers/apache2-modules"
+  done
 }
 
 debian_producers() {
@@ -208,13 +214,10 @@ debian_producers() {
   for program in nginx haproxy apache2; do
     is_producer "$program" && continue
     link_installed "$program"
-    if [ "$program" = apache2 ]; then
-      ln -sfn /usr/lib/apache2/modules "$producers/apache2-modules"
-    fi
     is_producer "$program" || missing+=("$program")
   done
   [ "${#missing[@]}" = 0 ] ||
-    die "missing: ${missing[*]}: apt-get install nginx-light haproxy apache2-bin (to be run by tests only)"
+    die "missing, and not to be had as Debian packages: ${missing[*]} (the tests run them)"
 }
 
 caddy() {
