@@ -7,6 +7,7 @@ pub mod dns;
 pub mod echo;
 pub mod envoy;
 pub mod front;
+pub mod guard;
 pub mod http1;
 pub mod mint;
 pub mod serve;
