@@ -10,5 +10,7 @@ pub mod front;
 pub mod guard;
 pub mod http1;
 pub mod mint;
+pub mod producers;
+pub mod recorder;
 pub mod serve;
 pub mod tunnel;
