@@ -2,19 +2,22 @@
 //! us; and what clients can smuggle in beside it.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::net::SocketAddr;
+
 use mtls_gate::fixtures::der;
 use mtls_gate::fixtures::keys::RsaKeys;
 use mtls_gate::fixtures::mint::{Cert, Issued, dns, eku, uri};
 use mtls_gate::goldens::testdata;
 use mtls_gate::testbed::client::{self, ClientIdentity, ClientOptions, Connection, Outcome};
 use mtls_gate::testbed::curl::{CertFiles, Curl, HttpVersion};
+use mtls_gate::testbed::envoy::{Envoy, EnvoyConfig};
 use mtls_gate::testbed::front::{ALLOW, Front, Pair, pem};
 use mtls_gate::testbed::http1::Response;
 use mtls_gate::testbed::producers::{Producer, Running, Variant};
 use mtls_gate::testbed::recorder::{Head, Recorder};
 use openssl::ssl::SslVersion;
 use openssl::x509::X509;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const HOST: &str = "producer.test";
 
@@ -391,6 +394,74 @@ fn http2() {
                 let head = Head::parse(&response.body);
                 assert_eq!(head.spellings(name), honest.spellings(name), "{variant:?}");
             }
+        }
+    }
+}
+
+/// An Envoy without TLS, as the gate is when another proxy terminates it.
+fn plain_envoy(backend: SocketAddr) -> Envoy {
+    const TYPE: &str = "type.googleapis.com/envoy.extensions.filters";
+    let at =
+        |port: u16| json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } });
+    let router = json!({ "@type": format!("{TYPE}.http.router.v3.Router") });
+    let manager = json!({
+        "@type": format!("{TYPE}.network.http_connection_manager.v3.HttpConnectionManager"),
+        "stat_prefix": "plain",
+        "forward_client_cert_details": "ALWAYS_FORWARD_ONLY",
+        "http_filters": [{ "name": "envoy.filters.http.router", "typed_config": router }],
+        "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [
+            { "match": { "prefix": "/" }, "route": { "cluster": "backend" } },
+        ] }] },
+    });
+    let filter = json!({
+        "name": "envoy.filters.network.http_connection_manager",
+        "typed_config": manager,
+    });
+    Envoy::start(&EnvoyConfig::new(json!({
+        "admin": { "address": at(0) },
+        "static_resources": {
+            "listeners": [{
+                "name": "plain",
+                "address": at(0),
+                "filter_chains": [{ "filters": [filter] }],
+            }],
+            "clusters": [{
+                "name": "backend",
+                "type": "STATIC",
+                "load_assignment": { "cluster_name": "backend", "endpoints": [
+                    { "lb_endpoints": [{ "endpoint": { "address": at(backend.port()) } }] },
+                ] },
+            }],
+        },
+    })))
+    .unwrap()
+}
+
+/// Envoy takes what they write, folded lines included: of their ends the tabs remain.
+#[test]
+fn an_envoy_behind_hands_it_on() {
+    let bed = Bed::new();
+    let envoy = plain_envoy(bed.recorder.address());
+    let port = envoy.port("plain").unwrap();
+    for variant in Variant::ALL {
+        if variant == Variant::CaddyPem {
+            continue;
+        }
+        let running = Running::start(variant, &bed.server, ([127, 0, 0, 1], port).into()).unwrap();
+        for client in [&bed.none, &bed.ec] {
+            let mut head = get(&running, client, &[]).unwrap();
+            if variant == Variant::NginxLegacy {
+                for (_, value) in &mut head.headers {
+                    assert!(!value.contains('\n'));
+                    *value = value.replace('\t', "\n\t");
+                }
+            }
+            let expected = expected(variant, client);
+            assert_eq!(
+                arrived(variant, &head),
+                client.presented()[..expected],
+                "{variant:?}"
+            );
         }
     }
 }
