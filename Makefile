@@ -15,7 +15,7 @@ unexport MAKEFLAGS
 # How long `make fuzz` runs each target.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help tools wasm build demo test conform fuzz fuzz-smoke fmt lint fixtures clean prereqs envoy cxx
+.PHONY: help tools wasm build demo test conform fuzz fuzz-smoke fmt lint fixtures clean prereqs envoy producers cxx
 
 help: ## print this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -23,7 +23,7 @@ help: ## print this table
 demo: wasm envoy ## run the filter in Envoy and show what it accepts and refuses
 	cargo run --locked -q -p mtls-gate -- demo
 
-test: wasm envoy ## run all tests, those with Envoy and a minute of fuzzing included
+test: wasm envoy producers ## run all tests, those with Envoy and a minute of fuzzing included
 	cargo test --workspace --locked
 	@scripts/fuzz.sh smoke
 
@@ -36,7 +36,7 @@ fuzz: cxx ## run each fuzz target for FUZZ_SECONDS (60)
 fuzz-smoke: cxx ## run all fuzz targets, 75 seconds together
 	@scripts/fuzz.sh run 15
 
-tools: prereqs envoy ## fetch everything the other commands would fetch
+tools: prereqs envoy producers ## fetch everything the other commands would fetch
 	@scripts/tools.sh lint-tools
 	@scripts/wasm.sh std
 	cargo fetch --locked
@@ -73,6 +73,9 @@ prereqs:
 
 envoy: prereqs
 	@scripts/tools.sh envoy
+
+producers: prereqs
+	@scripts/tools.sh producers
 
 # Only fuzzing needs it.
 cxx: prereqs

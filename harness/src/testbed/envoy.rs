@@ -5,9 +5,8 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use openssl::asn1::Asn1Time;
@@ -23,6 +22,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use thiserror::Error;
 
+use super::guard::{self, Guarded};
 use super::http1::{self, Response, ResponseError};
 
 /// The request header whose value the access log repeats as `id`, to find a request's line.
@@ -35,35 +35,8 @@ pub const FILTER_VARIABLE: &str = "MTLS_GATE_WASM";
 
 /// Relative: Envoy runs inside its own temporary directory.
 const ACCESS_LOG: &str = "access.log";
-const PID_FILE: &str = "envoy.pid";
 const POLL: Duration = Duration::from_millis(20);
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// The guard below gives Envoy 3 s between TERM and KILL; this leaves it room.
-const STOP_TIMEOUT: Duration = Duration::from_secs(6);
-
-/// Runs Envoy as a child and ends it when this process goes away, however it
-/// goes: standard input is a pipe that nobody writes to, and its end is seen
-/// even after a SIGKILL. Unlike `PR_SET_PDEATHSIG` this is not tied to the
-/// thread that happened to start Envoy, and it needs no unsafe code.
-const GUARD: &str = r#"
-exec 3<&0
-"$@" </dev/null 3<&- &
-envoy=$!
-echo "$envoy" > envoy.pid
-(
-  read -r _ <&3
-  kill -TERM "$envoy"
-  n=0
-  while [ "$n" -lt 30 ] && kill -0 "$envoy"; do sleep 0.1; n=$((n+1)); done
-  kill -KILL "$envoy"
-) 2>/dev/null &
-guard=$!
-exec 3<&-
-wait "$envoy"
-status=$?
-kill "$guard" 2>/dev/null
-exit "$status"
-"#;
 
 /// What Envoy is asked to verify signatures with. Its own default leaves out
 /// P-521 and Ed25519, and clients with such keys then send no certificate at
@@ -577,26 +550,6 @@ impl fmt::Debug for Envoy {
     }
 }
 
-/// The guard process; dropping it stops Envoy, also when starting fails half-way.
-struct Guarded(Child);
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        // The end of this pipe makes the guard end Envoy.
-        drop(self.0.stdin.take());
-        let since = Instant::now();
-        while let Ok(None) = self.0.try_wait() {
-            if since.elapsed() > STOP_TIMEOUT {
-                // The guard's own subshell still has its KILL to send.
-                let _ = self.0.kill();
-                let _ = self.0.wait();
-                return;
-            }
-            std::thread::sleep(POLL);
-        }
-    }
-}
-
 impl Envoy {
     /// Starts Envoy and waits until it serves.
     ///
@@ -616,36 +569,27 @@ impl Envoy {
             .map_err(file(&std::env::temp_dir()))?;
         let log_path = dir.path().join("envoy.log");
         let log = File::create(&log_path).map_err(file(&log_path))?;
-        let same_log = log.try_clone().map_err(file(&log_path))?;
         let bootstrap_path = dir.path().join("bootstrap.json");
         File::create(&bootstrap_path)
             .and_then(|mut out| out.write_all(config.bootstrap.to_string().as_bytes()))
             .map_err(file(&bootstrap_path))?;
-        let child = Command::new("/bin/sh")
-            .args(["-c", GUARD, "sh"])
-            .arg(&binary)
+        let mut envoy = Command::new(&binary);
+        envoy
             .args(["-c", "bootstrap.json", "--disable-hot-restart"])
             .args(["--admin-address-path", "admin.address"])
             .args(["--concurrency", &config.concurrency.to_string()])
             .args(["--log-level", &config.log_level])
             // Access log lines are waited for, so they should not linger in a buffer.
             .args(["--file-flush-interval-msec", "20"])
-            .args(&config.extra)
-            .current_dir(dir.path())
-            .stdin(Stdio::piped())
-            .stdout(log)
-            .stderr(same_log)
-            // A Ctrl-C is ours to handle; the guard then sees the pipe end.
-            .process_group(0)
-            .spawn()
-            .map_err(|source| EnvoyError::Start {
+            .args(&config.extra);
+        let mut guarded =
+            Guarded::start(&envoy, dir.path(), log).map_err(|source| EnvoyError::Start {
                 path: binary.clone(),
                 source,
             })?;
-        let mut guarded = Guarded(child);
         let since = Instant::now();
         let admin = loop {
-            let ended = guarded.0.try_wait().map_err(|source| EnvoyError::Start {
+            let ended = guarded.ended().map_err(|source| EnvoyError::Start {
                 path: binary.clone(),
                 source,
             })?;
@@ -691,7 +635,7 @@ impl Envoy {
     /// Envoy's own process id, for measuring; the child this process started is its guard.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        read_lossy(&self.dir.path().join(PID_FILE))
+        read_lossy(&self.dir.path().join(guard::PID_FILE))
             .trim()
             .parse()
             .ok()
@@ -700,7 +644,7 @@ impl Envoy {
     /// How it ended, should it have ended by itself.
     #[must_use]
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
-        self.guarded.0.try_wait().ok().flatten()
+        self.guarded.ended().ok().flatten()
     }
 
     /// Where the admin interface listens.
