@@ -23,11 +23,14 @@ pub(crate) struct Root {
 impl Context for Root {}
 
 impl RootContext for Root {
-    /// Runs several times for one listener: no side effects but the line that says what is wrong.
+    /// Runs several times for one listener: no side effects but the lines that say what is wrong.
     fn on_configure(&mut self, size: usize) -> bool {
         let bytes = plugin_configuration(size).unwrap_or_default();
         match Config::from_bytes(&bytes) {
             Ok(config) => {
+                for warning in &config.warnings {
+                    self.host.log(Level::Warning, &warning.to_string());
+                }
                 let algorithms = mtls_gate_rustcrypto::ALGORITHMS;
                 self.pipeline = Some(Rc::new(Pipeline::new(config, algorithms)));
                 true

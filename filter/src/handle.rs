@@ -42,6 +42,8 @@ pub enum Level {
     Debug,
     /// For operators.
     Info,
+    /// The set-up is dangerous.
+    Warning,
     /// Something is wrong with the set-up.
     Error,
 }
@@ -144,8 +146,12 @@ impl Stream {
             );
             return close(host);
         };
+        // With `source.header` the proxy in front wrote that header, and tells nothing of this
+        // connection with it.
+        let is_ours = pipeline.config().forwarded.is_none();
         let forwarded: Vec<&[u8]> = headers
             .iter()
+            .filter(|_| is_ours)
             .filter(|(name, _)| name.eq_ignore_ascii_case(FORWARDED_HEADER.as_bytes()))
             .map(|(_, value)| value.as_slice())
             .collect();
@@ -332,6 +338,9 @@ fn report(host: &impl Host, report: &Report, outcome: &Outcome) {
     }
     if refused {
         host.count("mtls_gate.refused");
+    }
+    if report.relay_untrusted {
+        host.count("mtls_gate.relay_untrusted");
     }
     if report.headers_emptied > 0 {
         host.count("mtls_gate.headers_emptied");

@@ -166,6 +166,7 @@ impl Host for ProxyWasm {
         let level = match level {
             Level::Debug => 1,
             Level::Info => 2,
+            Level::Warning => 3,
             Level::Error => 4,
         };
         // SAFETY: the host reads the slice during the call.

@@ -12,11 +12,13 @@ use mtls_gate_core::variables::Variable;
 use mtls_gate_fuzz::chain::{ALLOWLISTED, ANCHOR, INTERMEDIATE, PRESENTED};
 use mtls_gate_fuzz::dice::Dice;
 use mtls_gate_fuzz::forwarded_header::{
-    CERTIFICATE_PRESENTED, HEADER, PEER, PEER_CERTIFICATE, RIGHT_DIGEST,
+    CERTIFICATE_PRESENTED, DER_CHAIN, HEADER, PEER, PEER_CERTIFICATE, PEM_CHAIN, PEM_NUMBERED,
+    RFC9440_WITH_CHAIN, RIGHT_DIGEST, XFCC,
 };
 use mtls_gate_fuzz::frames::{Frame, Input};
 use mtls_gate_fuzz::{authz, chain, configuration, forwarded_header, template};
 use prost::Message as _;
+use sha2::{Digest, Sha256};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -119,7 +121,64 @@ fn seed_header(case: &Path, to: &Path, name: &str) -> Outcome<()> {
     write(to, name, &input.write())?;
     input.settings[0] = RIGHT_DIGEST;
     input.frames.remove(0);
-    write(to, &format!("{name}-digest"), &input.write())
+    write(to, &format!("{name}-digest"), &input.write())?;
+    seed_forwarded(&chain, to, name)
+}
+
+/// The same chain in the forms in which other proxies forward it.
+fn seed_forwarded(chain: &str, to: &Path, name: &str) -> Outcome<()> {
+    let blocks: Vec<String> = chain
+        .split_inclusive("-----END CERTIFICATE-----\n")
+        .map(str::to_owned)
+        .collect();
+    let bodies: Vec<String> = blocks
+        .iter()
+        .map(|block| {
+            block
+                .lines()
+                .filter(|line| !line.starts_with('-'))
+                .collect()
+        })
+        .collect();
+    let ders = pem::blocks(
+        chain.as_bytes(),
+        Label::Certificate,
+        Around::Nothing,
+        BOUNDS,
+    );
+    let end_entity = ders.map_err(|_| "not PEM")?.swap_remove(0);
+    let hash: String = Sha256::digest(&end_entity)
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
+    let element = format!(
+        "By=a;Hash={hash};Cert=\"{}\";Chain=\"{}\";Subject=\"\";URI=",
+        percent_encoded(&blocks[0]),
+        percent_encoded(chain)
+    );
+    let sequences: Vec<String> = bodies.iter().map(|body| format!(":{body}:")).collect();
+    for (form, setting, values) in [
+        ("xfcc", XFCC, vec![element]),
+        (
+            "rfc9440",
+            RFC9440_WITH_CHAIN,
+            vec![sequences[0].clone(), sequences[1..].join(", ")],
+        ),
+        ("pem", PEM_CHAIN, vec![percent_encoded(chain)]),
+        ("der", DER_CHAIN, vec![bodies.join(",")]),
+        ("numbered", PEM_NUMBERED, blocks),
+    ] {
+        let frames = values.into_iter().map(|value| Frame {
+            kind: HEADER,
+            bytes: value.into_bytes(),
+        });
+        let input = Input {
+            settings: [0, setting],
+            frames: frames.collect(),
+        };
+        write(to, &format!("{name}-{form}"), &input.write())?;
+    }
+    Ok(())
 }
 
 /// As Envoy does it: what may not stand in the header's value.

@@ -1,6 +1,8 @@
-//! Header and peer certificate decoded as on a connection that Envoy terminated.
+//! Header and peer certificate decoded as on a connection that Envoy terminated; and the same header
+//! in each form in which another proxy may forward it.
 
 use mtls_gate_core::forwarded::connection::Connection;
+use mtls_gate_core::forwarded::header::{Chain, Encoding, Format, HeaderSource, Relay};
 use mtls_gate_core::forwarded::pem::{self, Around, Bounds, Label};
 use mtls_gate_core::forwarded::{ForwardedChain, xfcc};
 use mtls_gate_core::limits::RequestLimits;
@@ -17,6 +19,13 @@ pub const HEADER_TWICE: u8 = 8;
 /// The digest is that of the header's own certificate, which no mutation would find.
 pub const RIGHT_DIGEST: u8 = 16;
 pub const SMALL_LIMITS: u8 = 32;
+
+/// Values of the second setting: forms in which another proxy forwards.
+pub const XFCC: u8 = 0;
+pub const RFC9440_WITH_CHAIN: u8 = 1 | 4 << 2;
+pub const PEM_CHAIN: u8 = 2 | 2 << 2;
+pub const DER_CHAIN: u8 = 3 | 2 << 2;
+pub const PEM_NUMBERED: u8 = 2 | 6 << 2;
 
 /// A frame of even kind is the header, of odd kind the peer's certificate or its digest.
 pub const HEADER: u8 = 0;
@@ -67,6 +76,98 @@ pub fn run(data: &[u8]) {
         }
     }
     check_what_follows(&connection, &chain, &limits);
+    let digest = [right_digest.as_deref().map(str::as_bytes), Some(peer)];
+    let digest = digest.into_iter().flatten().find_map(octets);
+    check_forwarded(&input, Relay { digest }, &limits);
+}
+
+/// The first frame is the end entity's header, those of its kind behind it are the chain's.
+fn check_forwarded(input: &Input, relay: Relay, limits: &RequestLimits) {
+    let source = source(input.settings[1]);
+    let frames = input.frames.iter().filter(|frame| frame.kind % 2 == HEADER);
+    let values: Vec<&[u8]> = frames.map(|frame| frame.bytes.as_slice()).collect();
+    let mut names: Vec<String> = vec![source.name.clone()];
+    names.extend((1..values.len()).map(|index| match &source.format {
+        Format::Certificates {
+            chain: Chain::Numbered { prefix },
+            ..
+        } => format!("{prefix}{}", index - 1),
+        _ => "X-CHAIN".to_owned(),
+    }));
+    let names = names.iter().map(String::as_bytes);
+    let mut lines: Vec<(&[u8], &[u8])> = names.zip(values).collect();
+    let chain = source.decode(&lines, relay, limits);
+    match &chain {
+        ForwardedChain::Absent => {}
+        ForwardedChain::Undecodable(refusal) => assert!(is_one_line(&refusal.to_string())),
+        ForwardedChain::Present { end_entity, others } => {
+            assert!(!end_entity.is_empty());
+            if matches!(source.format, Format::Xfcc { .. }) {
+                let digest = Some(Sha256::digest(end_entity).into());
+                assert_ne!(
+                    relay.digest, digest,
+                    "the relay's certificate is not the client's"
+                );
+            }
+            match others {
+                Ok(others) => check_others(end_entity, others, limits),
+                Err(refusal) => assert!(is_one_line(&refusal.to_string())),
+            }
+        }
+    }
+    if lines.is_empty() {
+        assert_eq!(chain, ForwardedChain::Absent);
+        return;
+    }
+    assert!(source.is_in(&lines));
+    // What is not read changes nothing, and what is read twice is not believed.
+    lines.insert(0, (b"x_cert", b"MAEH"));
+    assert_eq!(source.decode(&lines, relay, limits), chain);
+    lines.push((b"x-CERT", b"MAEH"));
+    let twice = source.decode(&lines, relay, limits);
+    assert!(matches!(twice, ForwardedChain::Undecodable(_)));
+}
+
+/// The form that the second setting stands for.
+fn source(setting: u8) -> HeaderSource {
+    let encoding = match setting & 3 {
+        0 => None,
+        1 => Some(Encoding::Rfc9440),
+        2 => Some(Encoding::Pem),
+        _ => Some(Encoding::Base64Der),
+    };
+    let chain = match setting >> 2 & 7 {
+        0 | 1 => Chain::None,
+        2 | 3 => Chain::Same,
+        4 | 5 => Chain::Header {
+            name: "X-Chain".to_owned(),
+            has_end_entity: setting & 4 != 0,
+        },
+        _ => Chain::Numbered {
+            prefix: "X-Chain-".to_owned(),
+        },
+    };
+    HeaderSource {
+        name: "X-Cert".to_owned(),
+        format: match encoding {
+            None => Format::Xfcc {
+                elements: 1 + usize::from(setting >> 2 & 1),
+            },
+            Some(encoding) => Format::Certificates { encoding, chain },
+        },
+        companions: Vec::new(),
+    }
+}
+
+fn octets(hex: &[u8]) -> Option<[u8; 32]> {
+    let mut octets = [0; 32];
+    if hex.len() != 64 {
+        return None;
+    }
+    for (octet, digits) in octets.iter_mut().zip(hex.chunks_exact(2)) {
+        *octet = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(octets)
 }
 
 fn limits(small: bool) -> RequestLimits {

@@ -38,7 +38,9 @@ impl ClientCert {
     pub fn is_present(&self) -> bool {
         match self {
             Self::Off => false,
-            Self::Unverified { refusal, .. } => *refusal != Refusal::NotProvided,
+            Self::Unverified { refusal, .. } => {
+                !matches!(refusal, Refusal::NotProvided | Refusal::UntrustedRelay(_))
+            }
             Self::Verified { .. } => true,
         }
     }

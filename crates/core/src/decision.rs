@@ -3,6 +3,7 @@
 use crate::authz::{DENIED_BY_AUTHZ_POLICY, Request, Verdict};
 use crate::client_cert::ClientCert;
 use crate::config::{Config, HeaderRules, Mode, Rejection};
+use crate::error::Refusal;
 use crate::headers::{AddedHeader, FoldedName, HeaderEdits};
 use crate::pipeline::FORWARDED_HEADER;
 use crate::variables::{Variable, Variables};
@@ -50,6 +51,8 @@ pub struct Report {
     pub error: String,
     /// Why, in words; empty if all is well. One line, none of the client's own text.
     pub reason: String,
+    /// A certificate was forwarded by somebody who is not believed, and counts for nothing.
+    pub relay_untrusted: bool,
     /// Headers left empty because the rendered values passed the limit.
     pub headers_emptied: usize,
 }
@@ -139,6 +142,13 @@ impl<'c> Decision<'c> {
                 verified: client_cert.is_verified(),
                 error,
                 reason,
+                relay_untrusted: matches!(
+                    client_cert,
+                    ClientCert::Unverified {
+                        refusal: Refusal::UntrustedRelay(_),
+                        ..
+                    }
+                ),
                 headers_emptied,
             },
         }

@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use crate::forwarded::DecodeError;
 use crate::path::{KeyFault, PathError, PathFault};
+use crate::relay::RelayFault;
 use crate::spiffe::SvidFault;
 use crate::x509::ParseError;
 
@@ -14,6 +15,9 @@ pub enum Refusal {
     /// The client presented none.
     #[error("no client certificate")]
     NotProvided,
+    /// The one that is forwarded does not come from a trusted relay, and counts for nothing.
+    #[error("forwarded by no trusted relay: {0}")]
+    UntrustedRelay(RelayFault),
     /// There is no trust config to validate against.
     #[error("no trust config is configured")]
     NotPerformed,
@@ -141,7 +145,7 @@ impl ClientCertError {
 impl From<&Refusal> for ClientCertError {
     fn from(refusal: &Refusal) -> Self {
         match refusal {
-            Refusal::NotProvided => Self::NotProvided,
+            Refusal::NotProvided | Refusal::UntrustedRelay(_) => Self::NotProvided,
             Refusal::NotPerformed => Self::ValidationNotPerformed,
             Refusal::NoClock | Refusal::Decode(_) | Refusal::Parse { .. } | Refusal::Svid(_) => {
                 Self::ValidationFailed

@@ -16,6 +16,7 @@ pub mod headers;
 pub mod limits;
 pub mod path;
 pub mod pipeline;
+pub mod relay;
 pub mod revocation;
 pub mod spiffe;
 pub mod template;

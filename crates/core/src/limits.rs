@@ -60,6 +60,12 @@ pub const AUTHZ_PATTERN_BYTES: usize = SPIFFE_ID_BYTES;
 pub const RESOURCE_NAME_BYTES: usize = 512;
 /// `server_tls_policy.proto`, for want of a rule for authorization policies: the name's last part.
 pub const RESOURCE_ID_BYTES: usize = 63;
+/// Ours: numbered headers that hold a certificate each; as many as may be presented.
+pub const NUMBERED_HEADERS: usize = RequestLimits::MAX.presented_certificates;
+/// Ours: names, or blocks of addresses, of the relays that are believed.
+pub const RELAYS: usize = 100;
+/// Ours: elements of `x-forwarded-client-cert`, one for each proxy on the way.
+pub const XFCC_ELEMENTS: usize = 10;
 /// The body of a local answer.
 pub const REJECTION_BODY_BYTES: usize = 4 * 1024;
 

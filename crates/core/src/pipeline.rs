@@ -13,8 +13,11 @@ use crate::authz::Request;
 use crate::client_cert::ClientCert;
 use crate::config::{Config, Mode};
 use crate::decision::Decision;
+use crate::error::Refusal;
 use crate::forwarded::Presented;
+use crate::forwarded::header::Relay;
 use crate::path::Algorithms;
+use crate::relay::{Forwarded, RelayFault, RelayRule};
 use crate::x509::UnixSeconds;
 
 /// The header in which Envoy writes the presented chain.
@@ -49,7 +52,11 @@ impl Pipeline {
         request: &Request<'_>,
         validation_time: Option<UnixSeconds>,
     ) -> Decision<'_> {
-        self.decide(&self.judge(presented, validation_time), request)
+        let client_cert = match &self.config.forwarded {
+            None => self.judge(presented, validation_time),
+            Some(forwarded) => self.judge_forwarded(forwarded, presented, request, validation_time),
+        };
+        self.decide(&client_cert, request)
     }
 
     /// What becomes of a request of a client whose certificate is judged already.
@@ -58,8 +65,55 @@ impl Pipeline {
         Decision::new(&self.config, client_cert, request)
     }
 
-    /// The verdict alone, without what becomes of the request. Without a time nothing but an
-    /// allowlisted certificate is verified.
+    /// With `source.header` the connection is a relay's. It is judged first, by its own trust, and
+    /// only if it is believed does anybody look at what it forwards: the client's certificate is that
+    /// or none, and never the relay's.
+    fn judge_forwarded(
+        &self,
+        forwarded: &Forwarded,
+        presented: &Presented<'_>,
+        request: &Request<'_>,
+        validation_time: Option<UnixSeconds>,
+    ) -> ClientCert {
+        let limits = &self.config.limits;
+        let none = |refusal| ClientCert::Unverified {
+            fingerprint: None,
+            refusal,
+        };
+        if !forwarded.source.is_in(request.headers) {
+            return none(Refusal::NotProvided);
+        }
+        let judge = |chain, trust| {
+            let policy = &self.config.policy;
+            ClientCert::judge(
+                chain,
+                trust,
+                policy,
+                limits,
+                self.algorithms,
+                validation_time,
+            )
+        };
+        let trusted = match &forwarded.relay {
+            RelayRule::Nobody => Err(RelayFault::Nobody),
+            RelayRule::Anybody => Ok(()),
+            RelayRule::At(addresses) => addresses.hold(request.direct_peer),
+            RelayRule::Named { trust, names } => {
+                names.are_of(&judge(presented.decode(limits), Some(trust)))
+            }
+        };
+        if let Err(fault) = trusted {
+            return none(Refusal::UntrustedRelay(fault));
+        }
+        let relay = Relay {
+            digest: presented.digest(limits),
+        };
+        let chain = forwarded.source.decode(request.headers, relay, limits);
+        judge(chain, self.config.trust.as_ref())
+    }
+
+    /// The verdict on the connection's own certificate alone, without what becomes of the request.
+    /// Without a time nothing but an allowlisted certificate is verified.
     #[must_use]
     pub fn judge(
         &self,

@@ -172,7 +172,12 @@ fn accepted(
 ) -> Result<(), ConfigCommandError> {
     let text = Value::Object(document.clone()).to_string();
     match Config::from_bytes(text.as_bytes()) {
-        Ok(_) => Ok(()),
+        Ok(config) => {
+            for warning in &config.warnings {
+                eprintln!("warning: {warning}");
+            }
+            Ok(())
+        }
         Err(error) => Err(ConfigCommandError::Refused {
             place: match error.path.as_str() {
                 // The document as a whole is no place in any file.

@@ -32,6 +32,7 @@ use self::verdict::Ground;
 use crate::client_cert::ClientCert;
 use crate::headers::FoldedName;
 
+pub(crate) use source::{IpBlock, IpBlockFault};
 pub use verdict::{
     ALLOWED_AS_NO_DENY_POLICIES_MATCHED_REQUEST, DENIED_AS_NO_ALLOW_POLICIES_MATCHED_REQUEST,
     DENIED_BY_AUTHZ_POLICY, PolicyInfo, PolicyResult, Verdict,

@@ -60,14 +60,14 @@ impl PrincipalMatch {
 
 /// Addresses with the same leading bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IpBlock {
+pub(crate) enum IpBlock {
     V4 { prefix: u32, mask: u32 },
     V6 { prefix: u128, mask: u128 },
 }
 
 impl IpBlock {
     /// Strict: a prefix with more bits than its length says is two blocks in one.
-    pub(super) fn read(prefix: &str, length: i64) -> Result<Self, IpBlockFault> {
+    pub(crate) fn read(prefix: &str, length: i64) -> Result<Self, IpBlockFault> {
         let address: IpAddr = prefix.parse().map_err(|_| IpBlockFault::NotAnAddress)?;
         let length_within = |bits: u32| {
             u32::try_from(length)
@@ -107,7 +107,7 @@ impl IpBlock {
     }
 
     /// An IPv4 address is one also where it is written as IPv6 (RFC 4291 2.5.5.2).
-    fn holds(self, address: IpAddr) -> bool {
+    pub(crate) fn holds(self, address: IpAddr) -> bool {
         match (self, address.to_canonical()) {
             (Self::V4 { prefix, mask }, IpAddr::V4(address)) => address.to_bits() & mask == prefix,
             (Self::V6 { prefix, mask }, IpAddr::V6(address)) => address.to_bits() & mask == prefix,
@@ -118,7 +118,7 @@ impl IpBlock {
 
 /// Why an IP block is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IpBlockFault {
+pub(crate) enum IpBlockFault {
     NotAnAddress,
     Mapped,
     Length { bits: u32 },

@@ -8,7 +8,7 @@ use super::resources::{
 };
 use super::{
     Config, ConfigError, Denial, DirectPeerAddress, HeaderRules, Mode, Object, Rejection, Role,
-    resources,
+    resources, source,
 };
 use crate::authz::{self, AuthzPolicies, DirectPeer};
 use crate::forwarded::pem::{self, Around, Bounds, Label, PemFault};
@@ -89,7 +89,6 @@ pub(super) fn config(document: Document, direct_peer: DirectPeer) -> Result<Conf
         (None, _) => None,
         (Some(trust_config), _) => Some(trust(trust_config)?),
     };
-    let trust = with_revocation(configured, &document.revocation)?;
     let (mut request, response) =
         header_rules(&document.custom_request_headers, &document.header_action)?;
     let nothing_to_do = mode == Mode::Off
@@ -103,6 +102,15 @@ pub(super) fn config(document: Document, direct_peer: DirectPeer) -> Result<Conf
             "is missing, and there is no header to set or remove and no policy",
         ));
     }
+    let forwarded = match &document.source.header {
+        None => None,
+        Some(header) => Some(source::forwarded(
+            header,
+            &document.source.connection,
+            mode,
+            direct_peer,
+        )?),
+    };
     let keep_forwarded_header = document.source.connection.keep_forwarded_header;
     let emits_forwarded_header = request
         .add
@@ -115,6 +123,18 @@ pub(super) fn config(document: Document, direct_peer: DirectPeer) -> Result<Conf
         ));
     }
     request.remove.extend(CERTIFICATE_HEADERS.map(folded));
+    if let Some(forwarded) = &forwarded {
+        let names = forwarded.source.names();
+        request.remove.extend(names.map(|name| folded(&name)));
+    }
+    let revocation = revocation(configured.is_some(), &document.revocation)?;
+    let with_revocation = |trust: Trust| match &revocation {
+        Some(revocation) => trust.with_revocation(revocation.clone()),
+        None => trust,
+    };
+    let trust = configured.map(with_revocation);
+    // A relay whose certificate is revoked is no relay.
+    let forwarded = forwarded.map(|forwarded| forwarded.map_trust(with_revocation));
     let setting = authz::Setting {
         direct_peer,
         validates: trust.is_some(),
@@ -134,6 +154,8 @@ pub(super) fn config(document: Document, direct_peer: DirectPeer) -> Result<Conf
         authz_policies,
         keep_forwarded_header,
         direct_peer_address: document.source.connection.direct_peer_address,
+        warnings: forwarded.iter().flat_map(source::warnings).collect(),
+        forwarded,
     })
 }
 
@@ -174,6 +196,7 @@ fn check_network_filter(document: &Document, mode: Mode) -> Result<(), ConfigErr
             "source.connection.directPeerAddress",
             connection.direct_peer_address != DirectPeerAddress::Unknown,
         ),
+        ("source.header", document.source.header.is_some()),
     ];
     match of_requests.into_iter().find(|(_, set)| *set) {
         Some((path, _)) => Err(error(
@@ -341,13 +364,13 @@ fn trust_store(path: &str, store: &resources::TrustStore) -> Result<TrustStore, 
     Ok(TrustStore::new(anchors, intermediates))
 }
 
-/// Compiles `revocation` and adds it to what is trusted.
-fn with_revocation(
-    trust: Option<Trust>,
+/// Compiles `revocation`; `None` if it is off.
+fn revocation(
+    has_trust: bool,
     document: &resources::Revocation,
-) -> Result<Option<Trust>, ConfigError> {
+) -> Result<Option<Revocation>, ConfigError> {
     let mode = match document.mode {
-        resources::RevocationMode::Off if document.crls.is_empty() => return Ok(trust),
+        resources::RevocationMode::Off if document.crls.is_empty() => return Ok(None),
         resources::RevocationMode::Off => {
             return Err(error(
                 format_args!("revocation.mode"),
@@ -357,12 +380,12 @@ fn with_revocation(
         resources::RevocationMode::BestEffort => RevocationMode::BestEffort,
         resources::RevocationMode::Required => RevocationMode::Required,
     };
-    let Some(trust) = trust else {
+    if !has_trust {
         return Err(error(
             format_args!("trustConfig"),
             "is missing, and revocation needs one",
         ));
-    };
+    }
     if document.crls.is_empty() {
         return Err(error(
             format_args!("revocation.crls"),
@@ -382,7 +405,7 @@ fn with_revocation(
             .map_err(|reason| error(format_args!("revocation.crls[{index}].pemCrl"), reason))?;
         crls.push(crl);
     }
-    Ok(Some(trust.with_revocation(Revocation::new(mode, crls))))
+    Ok(Some(Revocation::new(mode, crls)))
 }
 
 fn crl(text: &str, bytes_left: &mut usize) -> Result<Crl, String> {
@@ -603,7 +626,7 @@ fn addition(path: String, name: &str, value: &str, replace: bool) -> Result<Addi
 }
 
 /// A token, and none of Google's reserved names.
-fn check_name(path: &str, name: &str) -> Result<(), ConfigError> {
+pub(super) fn check_name(path: &str, name: &str) -> Result<(), ConfigError> {
     if !is_token(name.as_bytes()) {
         return Err(ConfigError::new(path, "header name is not a token"));
     }

@@ -5,7 +5,9 @@ mod compile;
 mod document;
 mod object;
 pub mod resources;
+mod source;
 
+use core::fmt;
 use std::collections::BTreeSet;
 
 use thiserror::Error;
@@ -14,6 +16,7 @@ use crate::authz::{AuthzPolicies, DirectPeer};
 use crate::headers::FoldedName;
 use crate::limits::RequestLimits;
 use crate::path::Policy;
+use crate::relay::Forwarded;
 use crate::template::Template;
 use crate::trust::Trust;
 
@@ -22,6 +25,8 @@ pub use compile::trust;
 pub use document::typed;
 pub use object::Object;
 pub use resources::{DirectPeerAddress, Role};
+#[cfg(test)]
+pub(crate) use source::source;
 
 /// What a configuration document comes to. Immutable.
 #[derive(Clone, Debug)]
@@ -50,6 +55,25 @@ pub struct Config {
     pub keep_forwarded_header: bool,
     /// `source.connection.directPeerAddress`
     pub direct_peer_address: DirectPeerAddress,
+    /// `source.header`
+    pub forwarded: Option<Forwarded>,
+    /// What is allowed and should not be done lightly; whoever loads the configuration tells it.
+    pub warnings: Vec<ConfigWarning>,
+}
+
+/// Something in a configuration that is allowed and dangerous. One line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigWarning {
+    /// The field's path.
+    pub path: &'static str,
+    /// What it leads to.
+    pub what: &'static str,
+}
+
+impl fmt::Display for ConfigWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.what)
+    }
 }
 
 /// What becomes of a request whose certificate is missing or not verified.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::object::Object;
 use crate::authz::resources::AuthzPolicy;
+use crate::forwarded::presets::Preset;
 use crate::path::Profile;
 
 /// The whole document.
@@ -51,7 +52,7 @@ pub enum Role {
 }
 
 /// TrustConfig. Output-only and descriptive fields are read and not used.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct TrustConfig {
     /// Bare ID or `projects/…/trustConfigs/ID`.
@@ -77,7 +78,7 @@ pub struct TrustConfig {
 }
 
 /// One trust store.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct TrustStore {
     /// Certificates a path may end at.
@@ -87,7 +88,7 @@ pub struct TrustStore {
 }
 
 /// One certificate in PEM.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct PemCertificate {
     /// Exactly one block.
@@ -267,6 +268,8 @@ pub struct AuthzDenial {
 pub struct Source {
     /// The connection that this proxy terminated.
     pub connection: Object<ConnectionSource>,
+    /// A connection that another proxy terminated, which forwards the certificate.
+    pub header: Option<Object<HeaderSource>>,
 }
 
 /// `source.connection`
@@ -289,4 +292,74 @@ pub enum DirectPeerAddress {
     Unknown,
     /// A filter with role `NETWORK_FILTER` in the same filter chain.
     NetworkFilter,
+}
+
+/// `source.header`: a preset, or the parts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct HeaderSource {
+    /// A product's form.
+    pub preset: Option<Preset>,
+    /// How the values are written.
+    pub encoding: Option<HeaderEncoding>,
+    /// The header with the end entity.
+    pub certificate_header: Option<String>,
+    /// The other certificates follow the end entity in its own header.
+    pub certificate_header_has_chain: Option<bool>,
+    /// The header with the other certificates.
+    pub chain_header: Option<String>,
+    /// That header begins with the end entity once more.
+    pub chain_header_has_end_entity: Option<bool>,
+    /// Headers with one of the other certificates each: the names without their numbers from 0.
+    pub numbered_chain_headers: Option<String>,
+    /// XFCC only: how many elements there are, default 1.
+    pub elements: Option<usize>,
+    /// Who is believed. Nobody, if that is not said.
+    pub relay: Object<Relay>,
+}
+
+/// `source.header.encoding`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum HeaderEncoding {
+    /// Envoy's own, text or JSON.
+    Xfcc,
+    /// RFC 9440.
+    Rfc9440,
+    /// PEM, percent-encoded or not.
+    Pem,
+    /// Base64 of DER.
+    Base64Der,
+}
+
+/// `source.header.relay`: at most one of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Relay {
+    /// A relay that proves with a certificate who it is.
+    pub mtls: Option<Object<RelayMtls>>,
+    /// Relays at these addresses, each `ADDRESS/LENGTH`.
+    pub addresses: Vec<String>,
+    /// Everybody.
+    pub trust_any_relay: bool,
+}
+
+/// `source.header.relay.mtls`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct RelayMtls {
+    /// What the relay's certificate is validated against; clients' certificates are not.
+    pub trust_config: Object<TrustConfig>,
+    /// Which of the names that this trusts are relays.
+    pub san_match: Object<SanMatch>,
+}
+
+/// `source.header.relay.mtls.sanMatch`: one of all of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct SanMatch {
+    /// Whole URIs, such as SPIFFE IDs.
+    pub uris: Vec<String>,
+    /// Whole DNS names.
+    pub dns_names: Vec<String>,
 }

@@ -36,6 +36,17 @@ impl Connection<'_> {
         ForwardedChain::Present { end_entity, others }
     }
 
+    /// The digest that the proxy shows, as octets.
+    pub(super) fn digest(&self) -> Option<[u8; 32]> {
+        let mut digest = [0; 32];
+        let text = self.peer_digest.filter(|text| text.len() == 64)?;
+        for (octet, digits) in digest.iter_mut().zip(text.chunks_exact(2)) {
+            let digits = core::str::from_utf8(digits).ok()?;
+            *octet = u8::from_str_radix(digits, 16).ok()?;
+        }
+        Some(digest)
+    }
+
     fn end_entity(&self, limits: &RequestLimits) -> Result<Option<Vec<u8>>, Refusal> {
         if let Some(text) = non_empty(self.peer_certificate) {
             return one_certificate(text, "connection.peer_certificate", limits).map(Some);
@@ -89,6 +100,7 @@ impl Connection<'_> {
             [header] if header.len() > limits.forwarded_header_bytes => Err(too_large(limits)),
             [header] => Ok(Some(header)),
             several => Err(DecodeError::RepeatedHeader {
+                what: "x-forwarded-client-cert",
                 count: several.len(),
             }
             .into()),
@@ -140,7 +152,8 @@ fn too_large(limits: &RequestLimits) -> Refusal {
     }
 }
 
-fn is_hex_of(text: &[u8], bytes: &[u8]) -> bool {
+/// `text` is the hexadecimal form of these octets, in either case.
+pub(super) fn is_hex_of(text: &[u8], bytes: &[u8]) -> bool {
     let expected: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     text.eq_ignore_ascii_case(expected.as_bytes())
 }

@@ -3,10 +3,18 @@
 //! Nothing here is believed. The end entity is decided by the source alone; a value that cannot be
 //! decoded never makes another certificate the end entity.
 
+mod base64;
 pub mod connection;
+pub mod der;
+pub mod header;
 pub mod pem;
+mod percent;
+pub mod presets;
+pub mod rfc9440;
 pub mod xfcc;
+pub mod xfcc_elements;
 
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::error::Refusal;
@@ -31,6 +39,18 @@ impl Presented<'_> {
             Self::Tls(chain) => {
                 ForwardedChain::from_der(chain.iter().map(|der| der.to_vec()).collect(), limits)
             }
+        }
+    }
+
+    /// SHA-256 of the end entity, if it is shown or its digest is.
+    #[must_use]
+    pub fn digest(&self, limits: &RequestLimits) -> Option<[u8; 32]> {
+        match (self.decode(limits), self) {
+            (ForwardedChain::Present { end_entity, .. }, _) => {
+                Some(Sha256::digest(&end_entity).into())
+            }
+            (_, Self::Connection(connection)) => connection.digest(),
+            (_, Self::Tls(_)) => None,
         }
     }
 }
@@ -99,8 +119,10 @@ pub enum DecodeError {
     #[error("x-forwarded-client-cert Cert= is not this connection's certificate")]
     NotThisConnection,
     /// More than one header where one is written by the proxy.
-    #[error("x-forwarded-client-cert occurs {count} times")]
+    #[error("{what} occurs {count} times")]
     RepeatedHeader {
+        /// Which header.
+        what: &'static str,
         /// How often.
         count: usize,
     },
@@ -120,4 +142,58 @@ pub enum DecodeError {
         /// What is wrong with it.
         fault: pem::PemFault,
     },
+    /// A forwarded value is not encoded as configured.
+    #[error("{what}: certificate {index}: {fault}")]
+    Value {
+        /// Which value.
+        what: &'static str,
+        /// Which certificate of it, from 0.
+        index: usize,
+        /// What is wrong with it.
+        fault: ValueFault,
+    },
+    /// A forwarded chain without the end entity that it belongs to.
+    #[error("a chain is forwarded without an end entity")]
+    ChainAlone,
+    /// A chain that holds the end entity first does not begin with the one that is forwarded.
+    #[error("the forwarded chain does not begin with the end entity")]
+    OtherChain,
+    /// Of numbered headers one is missing, or there are more than anybody reads.
+    #[error("numbered chain headers: {index} is missing or out of place")]
+    Numbering {
+        /// Which number.
+        index: usize,
+    },
+    /// `x-forwarded-client-cert` as a whole.
+    #[error("x-forwarded-client-cert: {0}")]
+    Xfcc(#[from] xfcc_elements::XfccFault),
+}
+
+/// What is wrong with an encoded certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ValueFault {
+    /// `%` without two hexadecimal digits behind it.
+    #[error("incomplete percent-encoding")]
+    PercentEncoding,
+    /// Not the PEM that it should be.
+    #[error(transparent)]
+    Pem(pem::PemFault),
+    /// Not base64 of at least one octet.
+    #[error("not base64")]
+    Base64,
+    /// Not DER, one value after another.
+    #[error("not DER")]
+    NotDer,
+    /// Not the Item or List of RFC 8941 that it should be.
+    #[error("not a Byte Sequence")]
+    StructuredField,
+    /// No certificate where there is text.
+    #[error("no certificate in it")]
+    Empty,
+    /// More certificates than allowed.
+    #[error("more certificates than allowed")]
+    TooMany,
+    /// More octets than allowed.
+    #[error("more octets than allowed")]
+    TooLarge,
 }

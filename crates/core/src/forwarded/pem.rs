@@ -1,10 +1,9 @@
 //! PEM (RFC 7468), as strict as identities need and as lenient as producers differ: line ends may
 //! be LF, CRLF, blanks, tabs or absent (a header cannot hold a line end), padding may be absent.
 
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use thiserror::Error;
+
+use super::base64::{self, Base64Fault, Padding};
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
@@ -29,12 +28,6 @@ impl Label {
         }
     }
 }
-
-/// RFC 7468 section 3 allows padding to be missed; unused bits must still be zero.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// What may stand around the blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,24 +129,17 @@ pub fn blocks(
     let mut left = bounds.der_bytes;
     let mut decoded = Vec::with_capacity(bodies.len());
     for (index, body) in bodies.into_iter().enumerate() {
-        let base64: Vec<u8> = body
+        let text: Vec<u8> = body
             .iter()
             .copied()
             .filter(|byte| !is_white(*byte))
             .collect();
-        // Three octets for four characters, rounded down: never more than is really there.
-        let unpadded = base64.iter().filter(|&&byte| byte != b'=').count();
-        if unpadded.saturating_mul(3) / 4 > left {
-            return Err((index, PemFault::TooLarge));
-        }
-        let der = BASE64
-            .decode(&base64)
-            .ok()
-            .filter(|der| !der.is_empty())
-            .ok_or((index, PemFault::Base64))?;
-        left = left
-            .checked_sub(der.len())
-            .ok_or((index, PemFault::TooLarge))?;
+        let der =
+            base64::decode(&text, Padding::Indifferent, left).map_err(|fault| match fault {
+                Base64Fault::NotBase64 => (index, PemFault::Base64),
+                Base64Fault::TooLarge => (index, PemFault::TooLarge),
+            })?;
+        left = left.saturating_sub(der.len());
         decoded.push(der);
     }
     Ok(decoded)

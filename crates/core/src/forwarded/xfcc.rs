@@ -1,10 +1,13 @@
-//! Envoy's `x-forwarded-client-cert`, text form.
+//! Envoy's `x-forwarded-client-cert`, text form, as this proxy itself wrote it; `xfcc_elements` reads
+//! what another proxy forwards.
 //!
 //! `URI=`, `DNS=` and `By=` are written raw, so a subject alternative name can add pairs and whole
 //! elements. The pairs that matter here, `Cert=` and `Chain=`, are quoted, percent-encoded and
 //! written before anything that a client chooses; the first of each is Envoy's own.
 
 use std::borrow::Cow;
+
+use super::percent;
 
 /// A value that is not closed or not percent-encoded as Envoy does it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +30,8 @@ pub fn first_value(header: &[u8], key: &str) -> Result<Option<Vec<u8>>, Malforme
             continue;
         }
         let value = unquote(value.get(1..).unwrap_or_default())?;
-        return percent_decode(&value).map(Some);
+        let decoded = percent::decode(&value).ok_or(Malformed)?;
+        return Ok(Some(decoded.into_owned()));
     }
     Ok(None)
 }
@@ -79,28 +83,6 @@ fn unquote(value: &[u8]) -> Result<Cow<'_, [u8]>, Malformed> {
         }
     }
     Ok(Cow::Owned(unescaped))
-}
-
-/// RFC 3986 2.1; `+` is itself (Envoy, AWS and Apache write it so).
-fn percent_decode(value: &[u8]) -> Result<Vec<u8>, Malformed> {
-    let mut decoded = Vec::with_capacity(value.len());
-    let mut bytes = value.iter().copied();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            decoded.push(byte);
-            continue;
-        }
-        let high = bytes.next().and_then(hex_digit).ok_or(Malformed)?;
-        let low = bytes.next().and_then(hex_digit).ok_or(Malformed)?;
-        decoded.push((high << 4) | low);
-    }
-    Ok(decoded)
-}
-
-fn hex_digit(byte: u8) -> Option<u8> {
-    char::from(byte)
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
 }
 
 #[cfg(test)]

@@ -1,0 +1,49 @@
+//! Percent-encoding (RFC 3986 section 2.1), in either case of letters. `+` is itself: Envoy, AWS and
+//! Apache write it so, and a decoder of forms would make a blank of it.
+
+use std::borrow::Cow;
+
+/// Decodes; `None` where `%` is without two hexadecimal digits behind it.
+pub(super) fn decode(value: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if !value.contains(&b'%') {
+        return Some(Cow::Borrowed(value));
+    }
+    let mut decoded = Vec::with_capacity(value.len());
+    let mut bytes = value.iter().copied();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let high = bytes.next().and_then(hex_digit)?;
+        let low = bytes.next().and_then(hex_digit)?;
+        decoded.push((high << 4) | low);
+    }
+    Some(Cow::Owned(decoded))
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decodes_once_and_completely() {
+        for (text, expected) in [
+            ("a+b", Some("a+b")),
+            ("a%2Bb%2fc", Some("a+b/c")),
+            ("%2541", Some("%41")),
+            ("a%", None),
+            ("a%4", None),
+            ("a%4g", None),
+        ] {
+            let decoded = decode(text.as_bytes());
+            assert_eq!(decoded.as_deref(), expected.map(str::as_bytes), "{text}");
+        }
+    }
+}
