@@ -130,18 +130,13 @@ fn fault(error: ResourceError) -> Result<Finding, ResourceError> {
 
 /// Looked for in the text: a key in a comment, or in a field that is not read, is as public.
 fn private_keys(file: &Path, found: &mut Vec<Finding>) -> Result<(), ResourceError> {
-    let text = resources::read_text(file)?;
-    let lines = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| line.contains(PRIVATE_KEY) && line.contains("-----BEGIN"));
-    for (index, _) in lines {
+    for line in private_key_lines(file)? {
         found.push(Finding {
             id: FindingId::PrivateKey,
             severity: Severity::Error,
             place: Place {
                 file: Some(file.to_owned()),
-                path: format!("line {}", index.saturating_add(1)),
+                path: format!("line {line}"),
             },
             what: "holds a private key, which belongs nowhere in here".to_owned(),
             mend: "remove it; if anybody else could read the file, replace the key and its certificate"
@@ -149,6 +144,16 @@ fn private_keys(file: &Path, found: &mut Vec<Finding>) -> Result<(), ResourceErr
         });
     }
     Ok(())
+}
+
+/// The lines with private keys, from 1.
+pub(super) fn private_key_lines(file: &Path) -> Result<Vec<usize>, ResourceError> {
+    let text = resources::read_text(file)?;
+    Ok((1_usize..)
+        .zip(text.lines())
+        .filter(|(_, line)| line.contains(PRIVATE_KEY) && line.contains("-----BEGIN"))
+        .map(|(number, _)| number)
+        .collect())
 }
 
 fn read_otherwise(resources: &Resources) -> impl Iterator<Item = Finding> + '_ {

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use mtls_gate_core::config::Config;
 use serde_json::{Map, Value, json};
 
+use super::check::private_key_lines;
 use super::{ConfigCommandError, reason, upstream_tls, yaml};
 use crate::backend::BackendOptions;
 use crate::resources::{Place, ResourceFiles, Resources};
@@ -158,6 +159,8 @@ fn document(options: &EnvoyOptions) -> Result<Map<String, Value>, ConfigCommandE
     for warning in &resources.warnings {
         eprintln!("warning: {warning}");
     }
+    refuse_private_keys(&options.files)?;
+    refuse_what_is_ours(options, &resources)?;
     if options.network_filter {
         tell_direct_peer_address(&mut resources.document);
         accepted(&resources, &network_document(&resources.document))?;
@@ -192,6 +195,48 @@ fn accepted(
     }
 }
 
+/// What is written here is copied about, and read by whoever may read Envoy's configuration.
+fn refuse_private_keys(files: &ResourceFiles) -> Result<(), ConfigCommandError> {
+    for file in files.files() {
+        if let Some(line) = private_key_lines(file)?.first() {
+            return Err(ConfigCommandError::Refused {
+                place: Place {
+                    file: Some(file.to_owned()),
+                    path: format!("line {line}"),
+                },
+                reason: "holds a private key, which belongs nowhere in here".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Settings that say where the filter stands, which is this command's to say.
+fn refuse_what_is_ours(
+    options: &EnvoyOptions,
+    resources: &Resources,
+) -> Result<(), ConfigCommandError> {
+    let document = &resources.document;
+    let told = document
+        .get("source")
+        .and_then(|source| source.pointer("/connection/directPeerAddress"))
+        .is_some_and(|told| told == "NETWORK_FILTER");
+    let (path, reason) = if document.contains_key("role") {
+        ("role", "is for this command to say: see --network-filter")
+    } else if told && !options.network_filter && options.part == Part::Bootstrap {
+        (
+            "source.connection.directPeerAddress",
+            "needs --network-filter, which tells the address",
+        )
+    } else {
+        return Ok(());
+    };
+    Err(ConfigCommandError::Refused {
+        place: resources.place(path),
+        reason: reason.to_owned(),
+    })
+}
+
 /// What is not an object is left for the core to refuse.
 fn tell_direct_peer_address(document: &mut Map<String, Value>) {
     let mut place = document.entry("source").or_insert_with(|| json!({}));
@@ -211,6 +256,11 @@ fn network_document(document: &Map<String, Value>) -> Map<String, Value> {
         if let Some(value) = document.get(field) {
             network.insert(field.to_owned(), value.clone());
         }
+    }
+    if let Some(Value::Object(limits)) = document.get("limits") {
+        let mut limits = limits.clone();
+        limits.remove("renderedBytes");
+        network.insert("limits".to_owned(), Value::Object(limits));
     }
     let answers = document
         .get("rejection")
@@ -285,6 +335,9 @@ fn connection_manager(options: &EnvoyOptions, document: Map<String, Value>) -> V
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "gate",
+            // The client's address behind what it sent as X-Forwarded-For, and none of Envoy's own
+            // headers from outside.
+            "use_remote_address": true,
             // Overwritten with what this Envoy saw; the filter takes the other certificates of the
             // chain from it, as candidates that need not be trusted.
             "forward_client_cert_details": "SANITIZE_SET",

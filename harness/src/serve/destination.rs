@@ -216,10 +216,19 @@ fn forbidden_v4(address: Ipv4Addr) -> Option<Kind> {
         Some(Kind::Unspecified)
     } else if first >= 224 {
         Some(Kind::NotUnicast)
+    } else if METADATA_V4.contains(&address) {
+        Some(Kind::Metadata)
     } else {
         None
     }
 }
+
+/// Where clouds have their metadata servers among public or shared addresses: Alibaba Cloud, Azure, Oracle.
+const METADATA_V4: [Ipv4Addr; 3] = [
+    Ipv4Addr::new(100, 100, 100, 200),
+    Ipv4Addr::new(168, 63, 129, 16),
+    Ipv4Addr::new(192, 0, 0, 192),
+];
 
 /// Where clouds have their metadata servers among private addresses: Amazon EC2, Google Cloud.
 const METADATA: [Ipv6Addr; 2] = [

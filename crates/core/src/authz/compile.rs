@@ -276,13 +276,14 @@ impl<'s> PolicyCompiler<'s> {
             self.uses.insert(attribute);
             let path = format!("{list}[{index}].principal");
             let (kind, text) = pattern(&principal.principal, &path)?;
-            // Ours: two spellings of one DNS name (RFC 4343) are one client, who must not get in by
-            // asking for a certificate with the other.
-            let is_dns_name = selector == Selector::DnsNameSan && effect == Effect::KeepsOut;
-            let case = Case::new(principal.principal.ignore_case || is_dns_name, effect);
+            // Ours: two spellings of one name (RFC 4343, RFC 3986 6.2.2.1, RFC 5280 7.1) are one client,
+            // who must not get in by asking for a certificate with the other.
+            let keeps_out = effect == Effect::KeepsOut;
+            let case = Case::new(principal.principal.ignore_case || keeps_out, effect);
             principals.push(PrincipalMatch {
                 selector,
                 text: TextMatch::new(kind.pattern(), text, case),
+                whole_name: keeps_out,
             });
         }
         Ok(principals)

@@ -23,8 +23,7 @@ impl Host {
         let host = core::str::from_utf8(host).ok()?;
         let (name, port) = if let Some(literal) = host.strip_prefix('[') {
             let (address, rest) = literal.split_once(']')?;
-            let address: Ipv6Addr = address.parse().ok()?;
-            (format!("[{address}]"), rest)
+            (literal_name(address.parse().ok()?)?, rest)
         } else {
             let (name, port) = host.split_at_checked(host.find(':').unwrap_or(host.len()))?;
             let name = name.strip_suffix('.').unwrap_or(name);
@@ -49,6 +48,18 @@ impl Host {
             _ => return None,
         };
         Some(Self { name, with_port })
+    }
+}
+
+/// An IPv6 literal; one that stands for an IPv4 address (RFC 4291 2.5.5) is that address. What a
+/// gateway makes another address of (RFC 6052 and 8215, RFC 3056, RFC 2765, RFC 4380) is no host here:
+/// which one it is cannot be told from the text.
+fn literal_name(address: Ipv6Addr) -> Option<String> {
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0xffff, ..] => address.to_ipv4_mapped().map(|v4| v4.to_string()),
+        [0, 0, 0, 0, 0, 0, high, _] if high != 0 => address.to_ipv4().map(|v4| v4.to_string()),
+        [0x64, 0xff9b, ..] | [0x2002, ..] | [0, 0, 0, 0, 0xffff, 0, ..] | [0x2001, 0, ..] => None,
+        _ => Some(format!("[{address}]")),
     }
 }
 
@@ -182,6 +193,17 @@ mod tests {
             assert_eq!(form(host), None, "{host}");
         }
         assert_eq!(form("127.0.0.1."), name("127.0.0.1"));
+        assert_eq!(form("[::ffff:10.9.9.9]"), name("10.9.9.9"));
+        assert_eq!(form("[::ffff:a09:909]:80"), port("10.9.9.9", 80));
+        assert_eq!(form("[::10.9.9.9]"), name("10.9.9.9"));
+        for literal in [
+            "64:ff9b::a09:909",
+            "2002:a09:909::",
+            "::ffff:0:10.9.9.9",
+            "2001::1",
+        ] {
+            assert_eq!(form(&format!("[{literal}]")), None, "{literal}");
+        }
         for host in ["admin.test:8443", "Admin.Test.:8443", "admin.test:08443"] {
             assert_eq!(form(host), port("admin.test", 8443), "{host}");
         }

@@ -4,10 +4,18 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::config::Object;
+
+/// Refuses `null` where something must be said: in YAML that is what is left of a field whose content
+/// is commented out, and a rule without it matches everybody.
+fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
 
 /// A field that is read only to be refused.
 pub type Unsupported = Option<Value>;
@@ -85,8 +93,10 @@ pub enum Action {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct HttpRule {
     /// Who sends.
+    #[serde(deserialize_with = "not_null")]
     pub from: Option<Object<From>>,
     /// What is asked for.
+    #[serde(deserialize_with = "not_null")]
     pub to: Option<Object<To>>,
     /// Not supported.
     pub when: Unsupported,

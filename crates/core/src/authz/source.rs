@@ -17,6 +17,8 @@ pub(super) struct Source {
 pub(super) struct PrincipalMatch {
     pub(super) selector: Selector,
     pub(super) text: TextMatch,
+    /// A dot at the end of a DNS name says nothing (RFC 1034 3.1).
+    pub(super) whole_name: bool,
 }
 
 /// The part of a certificate that a principal is compared with.
@@ -49,7 +51,10 @@ impl PrincipalMatch {
     fn matches(&self, facts: &Facts<'_>) -> bool {
         match self.selector {
             Selector::UriSan => facts.uri_sans.iter().any(|uri| self.text.matches(uri)),
-            Selector::DnsNameSan => facts.dns_sans.iter().any(|name| self.text.matches(name)),
+            Selector::DnsNameSan => facts.dns_sans.iter().any(|name| {
+                let stem = name.strip_suffix(b".").filter(|_| self.whole_name);
+                self.text.matches(name) || stem.is_some_and(|name| self.text.matches(name))
+            }),
             Selector::CommonName => facts
                 .common_name
                 .as_ref()

@@ -545,7 +545,6 @@ fn principals_are_those_of_a_verified_certificate() {
         (uri(json!({"suffix": "/tenant/a"})), true),
         (uri(json!({"contains": "tenant"})), true),
         (uri(json!({"exact": "URN:B", "ignoreCase": true})), true),
-        (uri(json!({"exact": "URN:B"})), false),
         (uri(json!({"exact": "urn:"})), false),
         // Every selector looks at its own names only.
         (uri(json!({"exact": "c.test"})), false),
@@ -596,18 +595,37 @@ fn principals_are_those_of_a_verified_certificate() {
         &REQUEST,
         &verified(chain!("subject_empty"))
     ));
-    // RFC 4343, where it keeps out only.
-    let names = principals("CLIENT_CERT_DNS_NAME_SAN", json!({"exact": "C.TEST"}));
-    for (action, list) in [
-        ("ALLOW", "sources"),
-        ("DENY", "sources"),
-        ("ALLOW", "notSources"),
+    // Other spellings of a name count where it keeps out only.
+    for names in [
+        principals("CLIENT_CERT_DNS_NAME_SAN", json!({"exact": "C.TEST"})),
+        principals("CLIENT_CERT_URI_SAN", json!({"exact": "URN:B"})),
+        principals(
+            "CLIENT_CERT_COMMON_NAME",
+            json!({"exact": "spiffe id WITH other URIs"}),
+        ),
     ] {
-        let policies = single(action, from(list, names.clone()));
-        assert!(
-            !policies.evaluate(&REQUEST, &usual()).is_allowed(),
-            "{action} {list}"
-        );
+        for (action, list) in [
+            ("ALLOW", "sources"),
+            ("DENY", "sources"),
+            ("ALLOW", "notSources"),
+        ] {
+            let policies = single(action, from(list, names.clone()));
+            assert!(
+                !policies.evaluate(&REQUEST, &usual()).is_allowed(),
+                "{action} {list} {names}"
+            );
+        }
+    }
+}
+
+/// In YAML, what is left of a field whose content is commented out.
+#[test]
+fn nothing_said_is_not_everybody() {
+    for field in ["from", "to"] {
+        let rule = json!({ field: null });
+        let refused: Result<Vec<config::Object<resources::AuthzPolicy>>, _> =
+            config::typed(json!([policy("ALLOW", rule)]));
+        assert!(refused.is_err(), "{field}");
     }
 }
 
