@@ -425,3 +425,65 @@ fn base64_to_hex(fingerprint: &str) -> String {
     let octets = openssl::base64::decode_block(&format!("{fingerprint}=")).unwrap();
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
+
+/// Whoever sent them: what a product tells of a certificate does not go on, in any spelling, from
+/// headers or trailers.
+#[test]
+fn every_header_of_the_product_is_removed() {
+    let parties = parties();
+    for (header, names) in [
+        (
+            json!({"preset": "NGINX", "certificateHeader": "X-SSL-Cert"}),
+            &["X-SSL-Cert", "x_ssl_cert", "x.ssl_cert"][..],
+        ),
+        (
+            json!({"preset": "AWS_ALB_VERIFY"}),
+            &[
+                "X-Amzn-Mtls-Clientcert-Leaf",
+                "x_amzn_mtls_clientcert_subject",
+            ],
+        ),
+        (
+            json!({"preset": "APACHE", "certificateHeader": "X-Cert",
+                   "numberedChainHeaders": "X-Chain-"}),
+            &["x-cert", "X-Chain-0", "x_chain_99"],
+        ),
+        (
+            json!({"preset": "HAPROXY", "certificateHeader": "X-Cert", "chainHeader": "X-Chain"}),
+            &["x-cert", "x-chain", "X_CHAIN"],
+        ),
+    ] {
+        for relay in [json!({}), json!({"trustAnyRelay": true})] {
+            let mut header = header.clone();
+            header["relay"] = relay.clone();
+            let config = || {
+                let mode = "ALLOW_INVALID_OR_MISSING_CLIENT_CERT";
+                parties.config(&relay, json!({"mode": mode, "header": header}))
+            };
+            let host = parties.host(None);
+            let sent = names
+                .iter()
+                .map(|name| (name.as_bytes().to_vec(), b"a".to_vec()));
+            host.headers.borrow_mut().extend(sent);
+            let kept = (b"x-other".to_vec(), b"a".to_vec());
+            host.headers.borrow_mut().push(kept.clone());
+            let mut stream = Stream::new(Some(Rc::new(Pipeline::new(config(), ALGORITHMS))));
+            assert_eq!(stream.on_request_headers(&host), Flow::Continue);
+            let left = host.headers.borrow();
+            for name in names {
+                assert!(
+                    left.iter().all(|(found, _)| found != name.as_bytes()),
+                    "{name}"
+                );
+            }
+            assert!(left.contains(&kept));
+            drop(left);
+            let trailers = names
+                .iter()
+                .map(|name| (name.as_bytes().to_vec(), b"a".to_vec()));
+            *host.headers.borrow_mut() = trailers.collect();
+            assert_eq!(stream.on_request_trailers(&host), Flow::Continue);
+            assert!(host.headers.borrow().is_empty(), "{header}");
+        }
+    }
+}

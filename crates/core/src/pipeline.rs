@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! connection ──decode──▶ ForwardedChain ──parse──▶ Certificate ──build + validate──▶ ValidatedPath
-//!  (adapter)  forwarded/                  x509/                  path/ + trust            │ or PathError
+//!  or header  forwarded/                  x509/                  path/ + trust            │ or PathError
 //!                                                                                         ▼
 //! HeaderEdits ◀──render── Template ◀──── Variables ◀──────────────────────────────── ClientCert
 //!  or refusal  template.rs               variables.rs                               client_cert.rs
