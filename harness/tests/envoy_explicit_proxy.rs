@@ -99,7 +99,7 @@ impl Example {
                 "policies/outward/permissions/0/and_rules/rules/1/not_rule/or_rules/rules";
             this.replace(
                 &format!(
-                    "{}/{outward}/7/matcher/typed_config/upstream_ip/address_prefix",
+                    "{}/{outward}/10/matcher/typed_config/upstream_ip/address_prefix",
                     rules()
                 ),
                 &json!("192.0.2.10"),
