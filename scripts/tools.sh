@@ -151,16 +151,16 @@ download_producers() {
   (cd "$dir" && apt_get "${own[@]}" download "${producer_packages[@]}")
 }
 
-# Unpacks the packages into .tools/producers/root; nothing is installed.
+# Unpacks the packages into .tools/producers/unpacked; nothing is installed.
 unpack_producers() {
   local debs=$PWD/$producers/debs log=$PWD/$producers/apt.log package
   { have apt-get && have dpkg; } || return 1
-  rm -rf "$debs" "$producers/root"
-  mkdir -p "$debs" "$producers/root"
+  rm -rf "$debs" "$producers/unpacked"
+  mkdir -p "$debs" "$producers/unpacked"
   say "fetching Debian packages: ${producer_packages[*]}"
   if download_producers "$debs" >"$log" 2>&1; then
     for package in "$debs"/*.deb; do
-      dpkg -x "$package" "$producers/root"
+      dpkg -x "$package" "$producers/unpacked"
     done
     rm -rf "$debs"
     return 0
@@ -172,11 +172,11 @@ unpack_producers() {
 # Sets up bin/$1 to find the libraries that were unpacked with it.
 wrap_producer() {
   local libraries triplet
-  libraries=$(compgen -G "$producers/root/usr/lib/*-linux-gnu*" | head -n 1)
+  libraries=$(compgen -G "$producers/unpacked/usr/lib/*-linux-gnu*" | head -n 1)
   triplet=${libraries##*/}
   cat >"$producers/bin/$1.new" <<END
 #!/bin/sh
-root=\$(dirname "\$0")/../root
+root=\$(dirname "\$0")/../unpacked
 LD_LIBRARY_PATH=\$root/usr/lib/$triplet:\$root/lib/$triplet exec "\$root/usr/sbin/$1" "\$@"
 END
   chmod +x "$producers/bin/$1.new"
@@ -208,7 +208,7 @@ debian_producers() {
     for program in nginx haproxy apache2; do
       wrap_producer "$program"
     done
-    ln -sfn root/usr/lib/apache2/modules "$producers/apache2-modules"
+    ln -sfn unpacked/usr/lib/apache2/modules "$producers/apache2-modules"
   fi
   missing=()
   for program in nginx haproxy apache2; do

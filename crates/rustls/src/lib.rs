@@ -16,7 +16,8 @@
 //!     chain: Vec<CertificateDer<'static>>,
 //!     key: PrivateKeyDer<'static>,
 //! ) -> Result<ServerConfig, Box<dyn std::error::Error>> {
-//!     let config = Config::from_bytes(document)?;
+//!     // Not `from_bytes`: that is for a proxy that tells of connections which it terminated.
+//!     let config = Config::native(serde_json::from_slice(document)?)?;
 //!     let pipeline = Arc::new(Pipeline::new(config, ALGORITHMS));
 //!     let verifier = ClientVerifier::new(pipeline)
 //!         .on_verdict(|client_cert| println!("verified: {}", client_cert.is_verified()));

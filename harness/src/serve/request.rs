@@ -1,5 +1,6 @@
 //! One request: judged, decided about, forwarded or refused. The core decides.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,52 +70,59 @@ pub(super) async fn serve(
         }
         Outcome::Forward => {}
     }
-    let host = match host {
-        Ok(host) => host,
+    let host = match &host {
+        Ok(host) => host.clone(),
         Err(what) => return Ok(log.fail(Failure::bad_request(what))),
     };
     if !log.begin() {
         return Ok(log.fail(Failure::overloaded()));
     }
-    let lease = Lease {
+    let lease = || Lease {
         client: Arc::clone(&client),
         verified: decision.report.verified,
-        asked,
+        asked: asked.to_owned(),
     };
     let Some(upstream) = &snapshot.upstream else {
-        return Ok(explicit_proxy(&parts, on_upgrade, lease, log).await);
+        return Ok(explicit_proxy(&parts, on_upgrade, lease(), log).await);
     };
     let forwarded = Forwarded {
         snapshot: &snapshot,
         upstream,
         decision: &decision,
-        websocket: websocket.then_some((on_upgrade, lease)),
+        websocket: websocket.then(|| (on_upgrade, lease())),
     };
     Ok(forwarded.run(&client, parts, host, body, log).await)
 }
 
-/// What AuthzPolicies see of a request, kept as long as a tunnel needs it.
-pub(super) struct Asked {
-    method: Method,
-    host: Vec<u8>,
-    path: String,
-    headers: HeaderMap,
+/// What AuthzPolicies see of a request. Owned only where a tunnel keeps it.
+pub(super) struct Asked<'a> {
+    method: Cow<'a, Method>,
+    host: Cow<'a, [u8]>,
+    path: Cow<'a, str>,
+    headers: Cow<'a, HeaderMap>,
 }
 
-impl Asked {
-    fn of(parts: &Parts, host: Option<&HeaderValue>) -> Self {
+impl<'a> Asked<'a> {
+    fn of(parts: &'a Parts, host: Option<&'a HeaderValue>) -> Self {
         let path = match parts.uri.path_and_query() {
             // The target of CONNECT is an authority, whatever hyper puts beside it.
             Some(path) if parts.method != Method::CONNECT => path.as_str(),
             _ => "",
         };
         Self {
-            method: parts.method.clone(),
-            host: host
-                .map(|host| host.as_bytes().to_vec())
-                .unwrap_or_default(),
-            path: path.to_owned(),
-            headers: parts.headers.clone(),
+            method: Cow::Borrowed(&parts.method),
+            host: Cow::Borrowed(host.map(HeaderValue::as_bytes).unwrap_or_default()),
+            path: Cow::Borrowed(path),
+            headers: Cow::Borrowed(&parts.headers),
+        }
+    }
+
+    fn to_owned(&self) -> Asked<'static> {
+        Asked {
+            method: Cow::Owned(self.method.as_ref().clone()),
+            host: Cow::Owned(self.host.to_vec()),
+            path: Cow::Owned(self.path.to_string()),
+            headers: Cow::Owned(self.headers.as_ref().clone()),
         }
     }
 

@@ -23,7 +23,7 @@ pub(super) struct Lease {
     pub(super) client: Arc<Client>,
     /// What the backend was told when the tunnel was opened.
     pub(super) verified: bool,
-    pub(super) asked: Asked,
+    pub(super) asked: Asked<'static>,
 }
 
 impl Lease {

@@ -20,7 +20,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use super::http1::latin1;
+use super::http1::{latin1, values};
 
 /// The request header that dictates response headers: a JSON list of `[name, value]`.
 pub const RESPONSE_HEADERS: &str = "x-echo-response-headers";
@@ -73,11 +73,7 @@ impl EchoReply {
     /// All values of a header, letter case ignored.
     #[must_use]
     pub fn all(&self, name: &str) -> Vec<&str> {
-        self.headers
-            .iter()
-            .filter(|(candidate, _)| candidate.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
-            .collect()
+        values(&self.headers, name)
     }
 
     /// The value of a header that came exactly once; `None` if absent or repeated.

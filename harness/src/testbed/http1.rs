@@ -37,6 +37,15 @@ impl Response {
     }
 }
 
+/// All values of a header, letter case ignored.
+pub(super) fn values<'h>(headers: &'h [(String, String)], name: &str) -> Vec<&'h str> {
+    headers
+        .iter()
+        .filter(|(candidate, _)| candidate.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.as_str())
+        .collect()
+}
+
 /// Why no complete response could be read.
 #[derive(Debug, Error)]
 pub enum ResponseError {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::http1::latin1;
+use super::http1::{latin1, values};
 
 /// A head larger than this ends the connection.
 const MAX_HEAD_BYTES: usize = 4 << 20;
@@ -112,11 +112,7 @@ impl Head {
     /// All values of a header, letter case ignored.
     #[must_use]
     pub fn all(&self, name: &str) -> Vec<&str> {
-        self.headers
-            .iter()
-            .filter(|(candidate, _)| candidate.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
-            .collect()
+        values(&self.headers, name)
     }
 
     /// All headers that a careless backend may take for `name`: letter case ignored, anything for a
