@@ -6,6 +6,7 @@ mod document;
 mod object;
 pub mod resources;
 mod source;
+mod unique;
 
 use core::fmt;
 use std::collections::BTreeSet;
