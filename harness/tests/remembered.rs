@@ -1,5 +1,10 @@
 //! What is remembered between requests changes what they cost, and nothing else.
-#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};

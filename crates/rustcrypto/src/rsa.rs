@@ -91,12 +91,11 @@ pub(crate) fn pkcs1_hash(algorithm_id: &[u8]) -> Option<Hash> {
 
 /// What stands before the digest (RFC 8017 9.2, note 1).
 pub(crate) fn digest_info(hash: Hash) -> [u8; 19] {
-    let (algorithm, length) = match hash {
-        Hash::Sha256 => (1, 32),
-        Hash::Sha384 => (2, 48),
-        Hash::Sha512 => (3, 64),
+    let (algorithm, length, whole) = match hash {
+        Hash::Sha256 => (1, 32, 49),
+        Hash::Sha384 => (2, 48, 65),
+        Hash::Sha512 => (3, 64, 81),
     };
-    let whole: u8 = length + 17;
     [
         0x30, whole, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
         algorithm, 0x05, 0x00, 0x04, length,

@@ -1,5 +1,6 @@
 //! ECDSA (FIPS 186-5 6.4.2) with the multiples of the generator and of the public key at hand, so that
 //! no point is ever doubled.
+#![allow(clippy::arithmetic_side_effects)] // points and scalars: group and field have no overflow
 
 use core::fmt;
 use core::ops::{AddAssign, SubAssign};

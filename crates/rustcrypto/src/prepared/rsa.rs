@@ -36,19 +36,20 @@ pub(super) fn prepared(key_bits: &[u8]) -> Option<Arc<dyn PreparedKey>> {
         .position(|byte| *byte != 0)
         .and_then(|at| modulus.get(at..))?;
     match modulus.len() {
-        256 => Rsa::<{ limbs(256) }>::new(modulus),
-        384 => Rsa::<{ limbs(384) }>::new(modulus),
-        512 => Rsa::<{ limbs(512) }>::new(modulus),
+        256 => Rsa::<{ limbs(256) }>::of(modulus),
+        384 => Rsa::<{ limbs(384) }>::of(modulus),
+        512 => Rsa::<{ limbs(512) }>::of(modulus),
         _ => None,
     }
 }
 
+#[allow(clippy::arithmetic_side_effects)] // by a constant, when this is compiled
 const fn limbs(bytes: usize) -> usize {
     bytes / size_of::<crypto_bigint::Limb>()
 }
 
 impl<const LIMBS: usize> Rsa<LIMBS> {
-    fn new(modulus: &[u8]) -> Option<Arc<dyn PreparedKey>> {
+    fn of(modulus: &[u8]) -> Option<Arc<dyn PreparedKey>> {
         let modulus = Odd::new(Uint::from_be_slice(modulus)).into_option()?;
         let params = FixedMontyParams::new_vartime(modulus);
         Some(Arc::new(Self { params }))
