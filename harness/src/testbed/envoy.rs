@@ -281,14 +281,16 @@ impl WasmFilter {
 pub struct Chain {
     /// The SNI names it serves; every name when empty.
     pub server_names: Vec<String>,
-    /// What the server shows.
-    pub certificate: ServerCertificate,
+    /// What the server shows; without it no TLS is spoken.
+    pub certificate: Option<ServerCertificate>,
     /// The filter under test; without it Envoy's `x-forwarded-client-cert` passes.
     pub filter: Option<WasmFilter>,
     /// Further `http_filters`, before the filter under test.
     pub filters_before: Vec<Value>,
     /// Network filters before the HTTP connection manager.
     pub network_filters: Vec<Value>,
+    /// What becomes of an `x-forwarded-client-cert` that comes in, and of this Envoy's own.
+    pub forward_client_cert_details: &'static str,
     /// Bound on the request head in KiB; XFCC with chains is large.
     pub max_request_headers_kb: u32,
     /// How long Envoy keeps an HTTP/1.1 connection that the filter reset before
@@ -303,10 +305,23 @@ impl Chain {
     pub fn new(server_names: &[&str], certificate: &ServerCertificate) -> Self {
         Self {
             server_names: server_names.iter().map(ToString::to_string).collect(),
-            certificate: certificate.clone(),
+            certificate: Some(certificate.clone()),
+            forward_client_cert_details: "SANITIZE_SET",
+            ..Self::plaintext()
+        }
+    }
+
+    /// A chain without TLS and without a filter, behind a proxy that terminates it and whose
+    /// headers it leaves alone.
+    #[must_use]
+    pub fn plaintext() -> Self {
+        Self {
+            server_names: Vec::new(),
+            certificate: None,
             filter: None,
             filters_before: Vec::new(),
             network_filters: Vec::new(),
+            forward_client_cert_details: "ALWAYS_FORWARD_ONLY",
             max_request_headers_kb: 256,
             delayed_close: Duration::from_millis(50),
         }
@@ -329,33 +344,18 @@ impl Chain {
     fn to_json(&self) -> Value {
         let mut filters = self.network_filters.clone();
         filters.push(self.connection_manager());
-        json!({
+        let mut chain = json!({
             // An empty list matches every name.
             "filter_chain_match": { "server_names": self.server_names },
             "filters": filters,
-            "transport_socket": {
+        });
+        if let Some(certificate) = &self.certificate {
+            chain["transport_socket"] = json!({
                 "name": "envoy.transport_sockets.tls",
-                "typed_config": self.tls(),
-            },
-        })
-    }
-
-    fn tls(&self) -> Value {
-        json!({
-            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-            // Asked for but not demanded: the filter decides what a missing or
-            // an untrusted certificate means.
-            "require_client_certificate": false,
-            "common_tls_context": {
-                "alpn_protocols": ["h2", "http/1.1"],
-                "tls_params": { "signature_algorithms": SIGNATURE_ALGORITHMS },
-                "tls_certificates": [{
-                    "certificate_chain": { "inline_string": self.certificate.certificate_pem },
-                    "private_key": { "inline_string": self.certificate.key_pem },
-                }],
-                "validation_context": { "trust_chain_verification": "ACCEPT_UNTRUSTED" },
-            },
-        })
+                "typed_config": tls(certificate),
+            });
+        }
+        chain
     }
 
     fn connection_manager(&self) -> Value {
@@ -372,7 +372,7 @@ impl Chain {
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
                 "stat_prefix": "ingress",
-                "forward_client_cert_details": "SANITIZE_SET",
+                "forward_client_cert_details": self.forward_client_cert_details,
                 "set_current_client_cert_details": {
                     "cert": true, "chain": true, "subject": true, "uri": true, "dns": true,
                 },
@@ -397,6 +397,24 @@ impl Chain {
             },
         })
     }
+}
+
+fn tls(certificate: &ServerCertificate) -> Value {
+    json!({
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        // Asked for but not demanded: the filter decides what a missing or
+        // an untrusted certificate means.
+        "require_client_certificate": false,
+        "common_tls_context": {
+            "alpn_protocols": ["h2", "http/1.1"],
+            "tls_params": { "signature_algorithms": SIGNATURE_ALGORITHMS },
+            "tls_certificates": [{
+                "certificate_chain": { "inline_string": certificate.certificate_pem },
+                "private_key": { "inline_string": certificate.key_pem },
+            }],
+            "validation_context": { "trust_chain_verification": "ACCEPT_UNTRUSTED" },
+        },
+    })
 }
 
 /// One listener on a free loopback port.
