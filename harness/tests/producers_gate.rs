@@ -7,22 +7,29 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
+use mtls_gate::fixtures::mint::{Cert, Issued, dns, eku};
 use mtls_gate::goldens::testdata;
 use mtls_gate::testbed::client::{self, ClientOptions, Connection};
+use mtls_gate::testbed::curl::Curl;
 use mtls_gate::testbed::envoy::{
     Chain, Envoy, EnvoyConfig, FilterDocument, Listener, ServerCertificate, WasmFilter, bootstrap,
     filter_file,
 };
-use mtls_gate::testbed::front::{ALLOW, REJECT, pem};
-use mtls_gate::testbed::producers::{Extras, Producer, Running, Variant};
+use mtls_gate::testbed::front::{ALLOW, Front, REJECT, pem};
+use mtls_gate::testbed::producers::{
+    Extras, Producer, ProducerError, RelayFiles, Running, Variant,
+};
 use mtls_gate::testbed::recorder::Head;
+use mtls_gate_core::config::Config;
 use mtls_gate_core::variables::Variable;
 use openssl::ssl::SslVersion;
 use serde_json::{Value, json};
 use support::{Bed, Client, HOST, attempts, connect, forwarded, get, head};
 
 const FAILED: &str = "client_cert_validation_failed";
+const SOON: Duration = Duration::from_secs(5);
 
 // --- README's table ---
 
@@ -86,6 +93,22 @@ impl Row {
     }
 }
 
+/// No product is left out, and what is said of those that the tests do not run is accepted.
+#[test]
+fn the_table_is_complete() {
+    let bed = Bed::new();
+    for (header, _) in table() {
+        let document = document(&bed, ALLOW, true, Some(header));
+        let config = Config::from_bytes(document.to_string().as_bytes());
+        assert!(config.is_ok(), "{document}: {}", config.unwrap_err());
+    }
+    // With `pem` Caddy refuses all requests.
+    let all = Variant::ALL.into_iter();
+    for variant in all.filter(|variant| *variant != Variant::CaddyPem) {
+        Row::of(variant);
+    }
+}
+
 // --- the gate ---
 
 /// In another spelling than the headers that products write.
@@ -146,6 +169,11 @@ struct Gate {
 
 impl Gate {
     fn start(variants: &[Variant]) -> Self {
+        Self::start_with(variants, |_| Vec::new())
+    }
+
+    /// With further listeners.
+    fn start_with(variants: &[Variant], more: impl FnOnce(&Bed) -> Vec<Listener>) -> Self {
         let bed = Bed::new();
         let certificate = ServerCertificate::self_signed(&[HOST]).unwrap();
         let mut listeners = Vec::new();
@@ -165,6 +193,7 @@ impl Gate {
                 listeners.push(listener(&name, plain, document(Some(header))));
             }
         }
+        listeners.extend(more(&bed));
         let bootstrap = bootstrap(&listeners, bed.recorder.address(), false);
         Self {
             envoy: Envoy::start(&EnvoyConfig::new(bootstrap)).unwrap(),
@@ -182,10 +211,15 @@ impl Gate {
     }
 
     /// The producer in front of a listener.
-    fn run(&self, kind: &str, variant: Variant, extras: &Extras<'_>) -> Option<Running> {
+    fn run(
+        &self,
+        kind: &str,
+        variant: Variant,
+        extras: &Extras<'_>,
+    ) -> Result<Running, ProducerError> {
         let port = self.envoy.port(&format!("{kind} {variant:?}")).unwrap();
         let backend = ([127, 0, 0, 1], port).into();
-        Running::start_with(variant, &self.bed.server, backend, extras).ok()
+        Running::start_with(variant, &self.bed.server, backend, extras)
     }
 
     /// What is not as it should be behind a producer: nothing, as the examples stand.
@@ -195,14 +229,17 @@ impl Gate {
             ..Extras::default()
         };
         let run = |kind| self.run(kind, variant, &extras);
-        let (Some(configured), Some(presented)) = (run("configured"), run("presented")) else {
+        let (Ok(configured), Ok(presented)) = (run("configured"), run("presented")) else {
             return vec![format!("{variant:?} does not start")];
         };
-        let mut faults = self.differences("configured", variant, &configured);
-        faults.extend(self.differences("presented", variant, &presented));
-        faults.extend(self.lost_by_resumption(variant, &presented));
-        faults.extend(self.forged(variant, &configured));
-        faults
+        let stages: [&dyn Fn() -> Vec<String>; 4] = [
+            &|| self.differences("configured", variant, &configured),
+            &|| self.differences("presented", variant, &presented),
+            &|| self.lost_by_resumption(variant, &presented),
+            &|| self.forged(variant, &configured),
+        ];
+        let mut faults = stages.iter().map(|stage| stage());
+        faults.find(|faults| !faults.is_empty()).unwrap_or_default()
     }
 
     /// What the backend should get of a client: what it would get if the gate terminated the
@@ -215,14 +252,38 @@ impl Gate {
         }
         if variant == Variant::EnvoyNames && ["ec", "rsa", "forger"].contains(&client.name) {
             // Nobody can tell what their names are from what Envoy means.
-            let mut refused = self.reference(kind, &self.bed.none);
-            refused.insert(Variable::Present.name(), "true".to_owned());
-            refused.insert(Variable::Error.name(), FAILED.to_owned());
-            return Ok(refused);
+            return Ok(self.malformed());
         }
         let mut client = client.clone();
         client.chain.truncate(forwarded(variant, &client));
         Ok(self.reference(kind, &client))
+    }
+
+    /// There is a certificate, and nobody can say which.
+    fn malformed(&self) -> Variables {
+        let mut variables = self.reference("configured", &self.bed.none);
+        variables.insert(Variable::Present.name(), "true".to_owned());
+        variables.insert(Variable::Error.name(), FAILED.to_owned());
+        variables
+    }
+
+    /// The lines by which a backend would be told that the client is `rsa`.
+    fn stolen(&self, variant: Variant) -> Vec<String> {
+        let head = get(&self.bed.start(variant), &self.bed.rsa, &[]).unwrap();
+        let names = names(variant).into_iter();
+        let lines =
+            names.flat_map(|name| head.all(name).into_iter().map(move |value| (name, value)));
+        lines
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect()
+    }
+
+    fn untrusted_relays(&self) -> u64 {
+        let counters = self
+            .envoy
+            .stats("wasmcustom.mtls_gate.relay_untrusted")
+            .unwrap();
+        counters.into_values().sum()
     }
 
     fn differences(&self, kind: &str, variant: Variant, running: &Running) -> Vec<String> {
@@ -346,6 +407,54 @@ impl Gate {
     }
 }
 
+/// Each line of the table stands in the file, and without it something is no longer as it should be.
+fn needs_its_lines(producer: Producer) {
+    let variants = variants_of(producer);
+    let gate = Gate::start(&variants);
+    let mut unneeded = Vec::new();
+    for variant in variants {
+        let row = Row::of(variant);
+        if row.variants[0] != variant.name() {
+            continue;
+        }
+        let example = variant.example().unwrap();
+        for line in &row.lines {
+            let mut lines = example.split_inclusive('\n');
+            let whole = lines.find(|found| found.trim() == line);
+            let whole = whole.unwrap_or_else(|| panic!("{variant:?}: no line {line}"));
+            if gate.faults(variant, &[(whole, "")]).is_empty() {
+                unneeded.push(format!("{variant:?}: {line}"));
+            }
+        }
+    }
+    assert!(unneeded.is_empty(), "{}", unneeded.join("\n"));
+}
+
+#[test]
+fn nginx_needs_its_lines() {
+    needs_its_lines(Producer::Nginx);
+}
+
+#[test]
+fn haproxy_needs_its_lines() {
+    needs_its_lines(Producer::Haproxy);
+}
+
+#[test]
+fn apache_needs_its_lines() {
+    needs_its_lines(Producer::Apache);
+}
+
+#[test]
+fn caddy_needs_its_lines() {
+    needs_its_lines(Producer::Caddy);
+}
+
+#[test]
+fn envoy_needs_its_lines() {
+    needs_its_lines(Producer::Envoy);
+}
+
 #[test]
 fn nginx() {
     is_the_same_to_the_backend(Producer::Nginx);
@@ -361,6 +470,23 @@ fn apache() {
     is_the_same_to_the_backend(Producer::Apache);
 }
 
+/// Debian's ssl.conf has a session cache, and it cannot be taken back.
+#[test]
+fn apache_must_have_no_session_cache() {
+    let variant = Variant::ApacheEscaped;
+    let gate = Gate::start(&[variant]);
+    let cache = "SSLSessionCache shmcb:ssl_scache(512000)\n";
+    for more in [cache, &format!("{cache}SSLSessionCache none\n")] {
+        let listen = format!("{more}Listen");
+        let faults = gate.faults(variant, &[("Listen", &listen)]);
+        let is_resumed = |fault: &String| fault.contains("resumed");
+        assert!(
+            !faults.is_empty() && faults.iter().all(is_resumed),
+            "{faults:?}"
+        );
+    }
+}
+
 #[test]
 fn caddy() {
     is_the_same_to_the_backend(Producer::Caddy);
@@ -369,4 +495,346 @@ fn caddy() {
 #[test]
 fn envoy() {
     is_the_same_to_the_backend(Producer::Envoy);
+}
+
+// --- relays ---
+
+const DETAILS: &str = "forward_client_cert_details";
+
+/// One of each product, the one with the chain if there is one.
+const RELAYS: [Variant; 5] = [
+    Variant::NginxEscaped,
+    Variant::HaproxyBase64,
+    Variant::ApacheEscaped,
+    Variant::CaddyBase64,
+    Variant::EnvoyText,
+];
+
+/// Producers that present a certificate of their own to a gate that wants to see one.
+struct Relays {
+    root: Issued,
+    relay: RelayFiles,
+    /// Issued by the same CA, under another name.
+    other: RelayFiles,
+    gate: ServerCertificate,
+    /// For `gate`'s certificate and these.
+    files: Front,
+}
+
+impl Relays {
+    fn new() -> Self {
+        let files = Front::new(ALLOW).unwrap();
+        let ca = Cert::ca("producers gate CA").eku(&[]).self_signed();
+        let gate = Cert::client("producers gate")
+            // Apache looks for what stands in ProxyPass.
+            .sans(vec![dns("gate.test"), dns("127.0.0.1")])
+            .eku(&[eku::SERVER_AUTH])
+            .by(&ca);
+        let root = Cert::ca("producers relays").self_signed();
+        let backend_ca = files.write("gate-ca.cert", &pem(&ca)).unwrap();
+        let relay = |name: &str| {
+            let end_entity = Cert::client(name).sans(vec![dns(name)]).by(&root);
+            RelayFiles {
+                identity: files.pair(name, &[&end_entity]).unwrap(),
+                backend_ca: backend_ca.clone(),
+            }
+        };
+        Self {
+            relay: relay("relay.test"),
+            other: relay("other.test"),
+            gate: ServerCertificate {
+                certificate_pem: pem(&gate),
+                key_pem: gate.cert.key.pkcs8_pem(),
+            },
+            root,
+            files,
+        }
+    }
+
+    fn listener(&self, bed: &Bed, variant: Variant) -> Listener {
+        let mut header = Row::of(variant).header;
+        header["relay"] = json!({ "mtls": {
+            "trustConfig": { "trustStores": [{ "trustAnchors": [entry(pem(&self.root))] }] },
+            "sanMatch": { "dnsNames": ["relay.test"] },
+        } });
+        let mut chain = Chain::new(&[], &self.gate);
+        chain.manager = vec![(DETAILS, json!("FORWARD_ONLY"))];
+        let document = document(bed, ALLOW, true, Some(header));
+        listener(&format!("relay {variant:?}"), chain, document)
+    }
+
+    /// Envoy in front, and the gate appends what it sees of it.
+    fn appending(&self, bed: &Bed) -> Listener {
+        let mut listener = self.listener(bed, Variant::EnvoyText);
+        listener.name = format!("append {:?}", Variant::EnvoyText);
+        let [chain] = &mut listener.chains[..] else {
+            panic!("one chain");
+        };
+        chain.manager = vec![(DETAILS, json!("APPEND_FORWARD"))];
+        let Some(FilterDocument::Struct(document)) =
+            chain.filter.as_mut().map(|filter| &mut filter.document)
+        else {
+            panic!("a filter");
+        };
+        document["source"]["header"]["elements"] = json!(2);
+        listener
+    }
+
+    fn gate(&self) -> Gate {
+        Gate::start_with(&[], |bed| {
+            let mut listeners = RELAYS.map(|one| self.listener(bed, one)).to_vec();
+            listeners.push(self.appending(bed));
+            listeners
+        })
+    }
+}
+
+/// The relay's certificate is for the relay and the client's for the client.
+#[test]
+fn relays_are_known_by_their_own_certificates() {
+    let relays = Relays::new();
+    let gate = relays.gate();
+    let kinds = RELAYS.map(|variant| ("relay", variant));
+    for (kind, variant) in kinds.into_iter().chain([("append", Variant::EnvoyText)]) {
+        let run = |relay| {
+            let extras = Extras {
+                relay: Some(relay),
+                ..Extras::default()
+            };
+            gate.run(kind, variant, &extras).unwrap()
+        };
+        let running = run(&relays.relay);
+        let other = run(&relays.other);
+        let none = gate.reference("configured", &gate.bed.none);
+        for client in gate.bed.clients() {
+            let expected = gate.expected("configured", variant, client);
+            let found = seen(variant, connect(&running, client, None), &[]);
+            assert_eq!(found, expected, "{kind} {variant:?} {}", client.name);
+            let before = gate.untrusted_relays();
+            let found = seen(variant, connect(&other, client, None), &[]);
+            if expected.is_ok() {
+                assert_eq!(
+                    found,
+                    Ok(none.clone()),
+                    "{kind} {variant:?} {}",
+                    client.name
+                );
+            }
+            let is_forwarded = expected.is_ok_and(|expected| expected != none);
+            let refused = gate.untrusted_relays() - before;
+            if is_forwarded {
+                assert_eq!(refused, 1, "{kind} {variant:?} {}", client.name);
+            }
+        }
+    }
+    drop(relays.files);
+}
+
+/// With the relay's name in a client's certificate one is a client all the same.
+#[test]
+fn a_client_with_the_relays_name_is_no_relay() {
+    let relays = Relays::new();
+    let gate = relays.gate();
+    let [_, second] = &gate.bed.intermediates;
+    let named = Cert::client("producers impostor").sans(vec![dns("relay.test")]);
+    let direct = Client::new("impostor", &[&named.clone().by(&gate.bed.root)]);
+    let behind = Client::new(
+        "impostor",
+        &[&named.by(second), second, &gate.bed.intermediates[0]],
+    );
+    let none = gate.reference("configured", &gate.bed.none);
+    for variant in RELAYS {
+        let lines = gate.stolen(variant);
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let port = gate.envoy.port(&format!("relay {variant:?}")).unwrap();
+        for client in [&direct, &behind, &gate.bed.none] {
+            let identity = client.identity();
+            let options = ClientOptions::default();
+            let before = gate.untrusted_relays();
+            let connection = client::connect(port, HOST, identity.as_ref(), &options).unwrap();
+            let found = seen(variant, connection, &lines);
+            assert_eq!(found, Ok(none.clone()), "{variant:?}");
+            // Of a connection without a certificate, Envoy removes its own header itself.
+            let is_removed = variant == Variant::EnvoyText && client.name == "none";
+            assert_eq!(gate.untrusted_relays() - before, u64::from(!is_removed));
+        }
+        let extras = Extras {
+            relay: Some(&relays.relay),
+            ..Extras::default()
+        };
+        let running = gate.run("relay", variant, &extras).unwrap();
+        for client in [&direct, &behind] {
+            let expected = gate.expected("configured", variant, client);
+            let found = seen(variant, connect(&running, client, None), &lines);
+            assert_eq!(found, expected, "{variant:?}");
+            assert_eq!(found.unwrap()[Variable::ChainVerified.name()], "true");
+        }
+    }
+}
+
+/// A relay sends the requests of all its clients over one connection.
+#[test]
+fn nothing_is_remembered_of_a_relays_connection() {
+    let relays = Relays::new();
+    let gate = relays.gate();
+    for variant in [Variant::CaddyBase64, Variant::EnvoyText] {
+        let extras = Extras {
+            relay: Some(&relays.relay),
+            ..Extras::default()
+        };
+        let running = gate.run("relay", variant, &extras).unwrap();
+        let clients = [
+            &gate.bed.ec,
+            &gate.bed.none,
+            &gate.bed.rsa,
+            &gate.bed.untrusted,
+        ];
+        let mut open = clients.map(|client| {
+            let expected = gate.expected("configured", variant, client).unwrap();
+            (connect(&running, client, None), expected)
+        });
+        let mut connections = Vec::new();
+        for round in 0..3 {
+            for (number, (connection, expected)) in open.iter_mut().enumerate() {
+                let path = format!("/{variant:?}-{round}-{number}");
+                let head = head(connection.get(HOST, &path, &[]).unwrap()).unwrap();
+                assert_eq!(variables(&head), *expected, "{path}");
+                let line = gate
+                    .envoy
+                    .wait_for_access_log(SOON, |line| line["path"] == path);
+                connections.push(line.unwrap()["connection"].clone());
+            }
+        }
+        connections.dedup();
+        assert_eq!(connections.len(), 1, "{variant:?}");
+    }
+}
+
+/// The relay's address counts, and no address that a client tells in HTTP.
+#[test]
+fn relays_are_known_by_their_address() {
+    let relays = Relays::new();
+    let variant = Variant::NginxEscaped;
+    let gate = Gate::start_with(&[], |bed| {
+        let mut header = Row::of(variant).header;
+        header["relay"] = json!({ "addresses": ["127.0.0.1/32"] });
+        let mut http = document(bed, ALLOW, true, Some(header));
+        http["source"]["connection"] = json!({ "directPeerAddress": "NETWORK_FILTER" });
+        let mut network = document(bed, ALLOW, true, None);
+        network["role"] = json!("NETWORK_FILTER");
+        network
+            .as_object_mut()
+            .unwrap()
+            .remove("customRequestHeaders");
+        let network = WasmFilter::new(&filter_file(), FilterDocument::Struct(network));
+        let chain = Chain::new(&[], &relays.gate).network_filter(&network);
+        let mut hops = chain.clone();
+        hops.manager = vec![
+            ("use_remote_address", json!(true)),
+            ("xff_num_trusted_hops", json!(1)),
+        ];
+        vec![
+            listener(&format!("default {variant:?}"), chain, http.clone()),
+            listener(&format!("hops {variant:?}"), hops, http),
+        ]
+    });
+    let none = gate.reference("configured", &gate.bed.none);
+    let stolen = gate.stolen(variant);
+    let extras = Extras {
+        relay: Some(&relays.relay),
+        ..Extras::default()
+    };
+    for kind in ["default", "hops"] {
+        let running = gate.run(kind, variant, &extras).unwrap();
+        for client in gate.bed.clients() {
+            let expected = gate.expected("configured", variant, client);
+            for lines in [&[][..], &["X-Forwarded-For: 203.0.113.9"]] {
+                let found = seen(variant, connect(&running, client, None), lines);
+                assert_eq!(found, expected, "{kind} {} {lines:?}", client.name);
+            }
+        }
+        let port = gate.envoy.port(&format!("{kind} {variant:?}")).unwrap();
+        for forwarded in [
+            "127.0.0.1",
+            "127.0.0.1, 127.0.0.1",
+            "203.0.113.9, 127.0.0.1",
+        ] {
+            let mut curl = Curl::new(port, HOST);
+            curl.extra = ["--interface", "127.0.0.7"].map(str::to_owned).to_vec();
+            curl.headers = stolen.clone();
+            curl.headers.push(format!("X-Forwarded-For: {forwarded}"));
+            curl.path = format!("/{kind}/{}", forwarded.replace(", ", "-"));
+            let before = gate.untrusted_relays();
+            let outcome = curl.run().unwrap();
+            assert_eq!(outcome.status(), Some(200), "{kind} {forwarded}");
+            assert_eq!(
+                variables(&Head::parse(outcome.body())),
+                none,
+                "{kind} {forwarded}"
+            );
+            assert_eq!(gate.untrusted_relays() - before, 1);
+            let line = gate
+                .envoy
+                .wait_for_access_log(SOON, |line| line["path"] == curl.path);
+            let line = line.unwrap();
+            assert_eq!(line["sender"], "127.0.0.7");
+            // Envoy's own idea of the address is the forged one.
+            let remote = line["remote"].as_str().unwrap();
+            assert!(
+                remote.starts_with("127.0.0.1:"),
+                "{kind} {forwarded} {remote}"
+            );
+        }
+    }
+}
+
+/// A relay that adds its header to the client's: nobody can tell which is whose.
+#[test]
+fn a_relay_that_overwrites_nothing_is_not_believed() {
+    let gate = Gate::start(&RELAYS);
+    for (variant, changes) in [
+        (
+            Variant::NginxEscaped,
+            &[(
+                "$ssl_client_escaped_cert;",
+                "$ssl_client_escaped_cert;\nproxy_set_header X-Client-Cert $http_x_client_cert;",
+            )][..],
+        ),
+        (
+            Variant::HaproxyBase64,
+            &[
+                ("http-request del-header ^x.client.cert -m reg", ""),
+                ("set-header X-Client-Cert %", "add-header X-Client-Cert %"),
+            ],
+        ),
+        (
+            Variant::ApacheEscaped,
+            &[("set X-Client-Cert \"", "add X-Client-Cert \"")],
+        ),
+        (
+            Variant::ApacheEscaped,
+            &[("set X-Client-Cert \"", "append X-Client-Cert \"")],
+        ),
+        (
+            Variant::CaddyBase64,
+            &[("header_up X-Client-Cert ", "header_up +X-Client-Cert ")],
+        ),
+        (Variant::EnvoyText, &[("SANITIZE_SET", "APPEND_FORWARD")]),
+    ] {
+        let extras = Extras {
+            changes,
+            ..Extras::default()
+        };
+        let running = gate.run("configured", variant, &extras).unwrap();
+        let lines = gate.stolen(variant);
+        let client = &gate.bed.ec;
+        let honest = gate.expected("configured", variant, client);
+        assert_eq!(
+            seen(variant, connect(&running, client, None), &[]),
+            honest,
+            "{changes:?}"
+        );
+        let found = seen(variant, connect(&running, client, None), &[&lines[0]]);
+        assert_eq!(found, Ok(gate.malformed()), "{changes:?}");
+    }
 }

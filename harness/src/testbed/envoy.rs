@@ -289,8 +289,8 @@ pub struct Chain {
     pub filters_before: Vec<Value>,
     /// Network filters before the HTTP connection manager.
     pub network_filters: Vec<Value>,
-    /// What becomes of an `x-forwarded-client-cert` that comes in, and of this Envoy's own.
-    pub forward_client_cert_details: &'static str,
+    /// Fields of the HTTP connection manager that are to have other values.
+    pub manager: Vec<(&'static str, Value)>,
     /// Bound on the request head in KiB; XFCC with chains is large.
     pub max_request_headers_kb: u32,
     /// How long Envoy keeps an HTTP/1.1 connection that the filter reset before
@@ -306,7 +306,7 @@ impl Chain {
         Self {
             server_names: server_names.iter().map(ToString::to_string).collect(),
             certificate: Some(certificate.clone()),
-            forward_client_cert_details: "SANITIZE_SET",
+            manager: Vec::new(),
             ..Self::plaintext()
         }
     }
@@ -321,7 +321,7 @@ impl Chain {
             filter: None,
             filters_before: Vec::new(),
             network_filters: Vec::new(),
-            forward_client_cert_details: "ALWAYS_FORWARD_ONLY",
+            manager: vec![("forward_client_cert_details", json!("ALWAYS_FORWARD_ONLY"))],
             max_request_headers_kb: 256,
             delayed_close: Duration::from_millis(50),
         }
@@ -367,12 +367,10 @@ impl Chain {
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
             },
         }));
-        json!({
-            "name": "envoy.filters.network.http_connection_manager",
-            "typed_config": {
+        let mut manager = json!({
                 "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
                 "stat_prefix": "ingress",
-                "forward_client_cert_details": self.forward_client_cert_details,
+                "forward_client_cert_details": "SANITIZE_SET",
                 "set_current_client_cert_details": {
                     "cert": true, "chain": true, "subject": true, "uri": true, "dns": true,
                 },
@@ -394,7 +392,13 @@ impl Chain {
                         }],
                     }],
                 },
-            },
+        });
+        for (field, value) in &self.manager {
+            manager[*field] = value.clone();
+        }
+        json!({
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": manager,
         })
     }
 }

@@ -124,6 +124,24 @@ impl Variant {
         }
     }
 
+    /// The example with this variant in force.
+    ///
+    /// # Errors
+    /// It cannot be read or has no such variant.
+    pub fn example(self) -> Result<String, ProducerError> {
+        self.example_with(&[])
+    }
+
+    fn example_with(self, others: &[&str]) -> Result<String, ProducerError> {
+        let path = self.producer().example();
+        let text = fs::read_to_string(&path).map_err(file(&path))?;
+        let variants = [&[self.name()], others].concat();
+        example::with_variants(&text, &variants).ok_or_else(|| ProducerError::Example {
+            path,
+            wanted: format!("# variant {variants:?}"),
+        })
+    }
+
     /// The header with the end entity's certificate.
     #[must_use]
     pub fn header(self) -> &'static str {
@@ -271,16 +289,10 @@ impl Site<'_> {
     /// The example with this variant and these extras, with each `(text, replacement)` carried
     /// out.
     fn example(&self, replacements: &[(&str, String)]) -> Result<String, ProducerError> {
-        let path = self.variant.producer().example();
-        let example = fs::read_to_string(&path).map_err(file(&path))?;
-        let missing = |wanted: &str| ProducerError::Example {
-            path: path.clone(),
-            wanted: wanted.to_owned(),
-        };
-        let mut variants = vec![self.variant.name()];
+        let mut others = Vec::new();
         let mut files = Vec::new();
         if let Some(relay) = self.extras.relay {
-            variants.push("relay");
+            others.push("relay");
             self.write("relay.pem", &both(&relay.identity)?)?;
             files = vec![
                 ("/etc/tls/relay.cert", text(&relay.identity.cert)),
@@ -289,13 +301,15 @@ impl Site<'_> {
                 ("/etc/tls/gate-ca.cert", text(&relay.backend_ca)),
             ];
         }
-        let mut out = example::with_variants(&example, &variants)
-            .ok_or_else(|| missing(&format!("# variant {variants:?}")))?;
+        let mut out = self.variant.example_with(&others)?;
         let changes = self.extras.changes.iter();
         let changes = changes.map(|(wanted, by)| (*wanted, (*by).to_owned()));
         for (wanted, by) in changes.chain(replacements.iter().cloned()) {
             if !out.contains(wanted) {
-                return Err(missing(wanted));
+                return Err(ProducerError::Example {
+                    path: self.variant.producer().example(),
+                    wanted: wanted.to_owned(),
+                });
             }
             out = out.replace(wanted, &by);
         }
