@@ -344,18 +344,12 @@ impl Chain {
     fn to_json(&self) -> Value {
         let mut filters = self.network_filters.clone();
         filters.push(self.connection_manager());
-        let mut chain = json!({
+        json!({
             // An empty list matches every name.
             "filter_chain_match": { "server_names": self.server_names },
             "filters": filters,
-        });
-        if let Some(certificate) = &self.certificate {
-            chain["transport_socket"] = json!({
-                "name": "envoy.transport_sockets.tls",
-                "typed_config": tls(certificate),
-            });
-        }
-        chain
+            "transport_socket": self.certificate.as_ref().map(tls),
+        })
     }
 
     fn connection_manager(&self) -> Value {
@@ -368,33 +362,34 @@ impl Chain {
             },
         }));
         let mut manager = json!({
-                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-                "stat_prefix": "ingress",
-                "forward_client_cert_details": "SANITIZE_SET",
-                "set_current_client_cert_details": {
-                    "cert": true, "chain": true, "subject": true, "uri": true, "dns": true,
-                },
-                "normalize_path": true,
-                "merge_slashes": true,
-                "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT",
-                "max_request_headers_kb": self.max_request_headers_kb,
-                "delayed_close_timeout": format!("{:.3}s", self.delayed_close.as_secs_f64()),
-                "http_protocol_options": { "enable_trailers": true },
-                "access_log": [access_log()],
-                "http_filters": http_filters,
-                "route_config": {
-                    "virtual_hosts": [{
-                        "name": "all",
-                        "domains": ["*"],
-                        "routes": [{
-                            "match": { "prefix": "/" },
-                            "route": { "cluster": "echo" },
-                        }],
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "ingress",
+            "forward_client_cert_details": "SANITIZE_SET",
+            "set_current_client_cert_details": {
+                "cert": true, "chain": true, "subject": true, "uri": true, "dns": true,
+            },
+            "normalize_path": true,
+            "merge_slashes": true,
+            "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT",
+            "max_request_headers_kb": self.max_request_headers_kb,
+            "delayed_close_timeout": format!("{:.3}s", self.delayed_close.as_secs_f64()),
+            "http_protocol_options": { "enable_trailers": true },
+            "access_log": [access_log()],
+            "http_filters": http_filters,
+            "route_config": {
+                "virtual_hosts": [{
+                    "name": "all",
+                    "domains": ["*"],
+                    "routes": [{
+                        "match": { "prefix": "/" },
+                        "route": { "cluster": "echo" },
                     }],
-                },
+                }],
+            },
         });
-        for (field, value) in &self.manager {
-            manager[*field] = value.clone();
+        if let Some(fields) = manager.as_object_mut() {
+            let others = self.manager.iter();
+            fields.extend(others.map(|(name, value)| ((*name).to_owned(), value.clone())));
         }
         json!({
             "name": "envoy.filters.network.http_connection_manager",
@@ -405,18 +400,21 @@ impl Chain {
 
 fn tls(certificate: &ServerCertificate) -> Value {
     json!({
-        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-        // Asked for but not demanded: the filter decides what a missing or
-        // an untrusted certificate means.
-        "require_client_certificate": false,
-        "common_tls_context": {
-            "alpn_protocols": ["h2", "http/1.1"],
-            "tls_params": { "signature_algorithms": SIGNATURE_ALGORITHMS },
-            "tls_certificates": [{
-                "certificate_chain": { "inline_string": certificate.certificate_pem },
-                "private_key": { "inline_string": certificate.key_pem },
-            }],
-            "validation_context": { "trust_chain_verification": "ACCEPT_UNTRUSTED" },
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            // Asked for but not demanded: the filter decides what a missing or
+            // an untrusted certificate means.
+            "require_client_certificate": false,
+            "common_tls_context": {
+                "alpn_protocols": ["h2", "http/1.1"],
+                "tls_params": { "signature_algorithms": SIGNATURE_ALGORITHMS },
+                "tls_certificates": [{
+                    "certificate_chain": { "inline_string": certificate.certificate_pem },
+                    "private_key": { "inline_string": certificate.key_pem },
+                }],
+                "validation_context": { "trust_chain_verification": "ACCEPT_UNTRUSTED" },
+            },
         },
     })
 }
