@@ -98,9 +98,9 @@ impl Row {
 fn the_table_is_complete() {
     let bed = Bed::new();
     for (header, _) in table() {
-        let document = document(&bed, ALLOW, true, Some(header));
+        let document = document(&bed, ALLOW, true, Some(header.clone()));
         let config = Config::from_bytes(document.to_string().as_bytes());
-        assert!(config.is_ok(), "{document}: {}", config.unwrap_err());
+        assert!(config.is_ok(), "{header}: {:?}", config.err());
     }
     // With `pem` Caddy refuses all requests.
     let all = Variant::ALL.into_iter();
@@ -161,7 +161,7 @@ fn variables(head: &Head) -> Variables {
     Variable::ALL.into_iter().map(one).collect()
 }
 
-/// The gate with a listener of each kind for each variant, and two that terminate TLS themselves.
+/// The gate with a listener of each kind for each variant, and one that terminates TLS itself.
 struct Gate {
     bed: Bed,
     envoy: Envoy,
