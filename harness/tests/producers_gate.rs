@@ -556,8 +556,6 @@ fn envoy() {
 
 // --- relays ---
 
-const DETAILS: &str = "forward_client_cert_details";
-
 /// One of each product, the one with the chain if there is one.
 const RELAYS: [Variant; 5] = [
     Variant::NginxEscaped,
@@ -608,39 +606,34 @@ impl Relays {
         }
     }
 
-    fn listener(&self, bed: &Bed, variant: Variant) -> Listener {
-        let mut header = Row::of(variant).header;
+    fn listener(
+        &self,
+        bed: &Bed,
+        (kind, variant): (&str, Variant),
+        mut header: Value,
+        details: &str,
+    ) -> Listener {
         header["relay"] = json!({ "mtls": {
             "trustConfig": { "trustStores": [{ "trustAnchors": [entry(pem(&self.root))] }] },
             "sanMatch": { "dnsNames": ["relay.test"] },
         } });
         let mut chain = Chain::new(&[], &self.gate);
-        chain.manager = vec![(DETAILS, json!("FORWARD_ONLY"))];
+        chain.manager = vec![("forward_client_cert_details", json!(details))];
         let document = document(bed, ALLOW, true, Some(header));
-        listener(&format!("relay {variant:?}"), chain, document)
+        listener(&format!("{kind} {variant:?}"), chain, document)
     }
 
-    /// Envoy in front, and the gate appends what it sees of it.
-    fn appending(&self, bed: &Bed) -> Listener {
-        let mut listener = self.listener(bed, Variant::EnvoyText);
-        listener.name = format!("append {:?}", Variant::EnvoyText);
-        let [chain] = &mut listener.chains[..] else {
-            panic!("one chain");
-        };
-        chain.manager = vec![(DETAILS, json!("APPEND_FORWARD"))];
-        let Some(FilterDocument::Struct(document)) =
-            chain.filter.as_mut().map(|filter| &mut filter.document)
-        else {
-            panic!("a filter");
-        };
-        document["source"]["header"]["elements"] = json!(2);
-        listener
-    }
-
+    /// Believes each of [`RELAYS`] by its certificate; Envoy also if the gate's Envoy appends what
+    /// it sees of it.
     fn gate(&self) -> Gate {
         Gate::start_with(&[], |bed| {
-            let mut listeners = RELAYS.map(|one| self.listener(bed, one)).to_vec();
-            listeners.push(self.appending(bed));
+            let mut listeners = RELAYS
+                .map(|one| self.listener(bed, ("relay", one), Row::of(one).header, "FORWARD_ONLY"))
+                .to_vec();
+            let mut two = Row::of(Variant::EnvoyText).header;
+            two["elements"] = json!(2);
+            let append = ("append", Variant::EnvoyText);
+            listeners.push(self.listener(bed, append, two, "APPEND_FORWARD"));
             listeners
         })
     }
@@ -691,13 +684,10 @@ fn they_are_known_by_them(relays: &Relays, gate: &Gate) {
 
 /// With the relay's name in a client's certificate one is a client all the same.
 fn a_client_with_a_relays_name_is_no_relay(relays: &Relays, gate: &Gate) {
-    let [_, second] = &gate.bed.intermediates;
+    let [first, second] = &gate.bed.intermediates;
     let named = Cert::client("producers impostor").sans(vec![dns("relay.test")]);
     let direct = Client::new("impostor", &[&named.clone().by(&gate.bed.root)]);
-    let behind = Client::new(
-        "impostor",
-        &[&named.by(second), second, &gate.bed.intermediates[0]],
-    );
+    let behind = Client::new("impostor", &[&named.by(second), second, first]);
     let none = gate.reference("configured", &gate.bed.none);
     for variant in RELAYS {
         let lines = gate.stolen(variant);
