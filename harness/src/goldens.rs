@@ -243,21 +243,14 @@ impl Golden {
         document
     }
 
-    /// The chain as Envoy forwards it: end entity first, five characters percent-encoded.
+    /// The chain as Envoy forwards it, end entity first.
     #[must_use]
     pub fn forwarded_header(&self) -> String {
-        let encode = |pem: &str| {
-            pem.replace('\n', "%0A")
-                .replace(' ', "%20")
-                .replace('+', "%2B")
-                .replace('/', "%2F")
-                .replace('=', "%3D")
-        };
         let end_entity = self.chain().first().copied().unwrap_or_default();
         format!(
             "Hash=00;Cert=\"{}\";Chain=\"{}\"",
-            encode(end_entity),
-            encode(&self.chain_pem)
+            escaped(end_entity),
+            escaped(&self.chain_pem)
         )
     }
 
@@ -344,6 +337,16 @@ fn words_of(rule: &str) -> Option<&'static str> {
         "unsupported_signature_algorithm" | "weak_hash" => "signature algorithm",
         _ => return None,
     })
+}
+
+/// PEM as Envoy forwards it: five characters percent-encoded.
+#[must_use]
+pub fn escaped(pem: &str) -> String {
+    pem.replace('\n', "%0A")
+        .replace(' ', "%20")
+        .replace('+', "%2B")
+        .replace('/', "%2F")
+        .replace('=', "%3D")
 }
 
 /// The header that carries a variable in tests: `X-` and the variable's name with hyphens.

@@ -2,132 +2,19 @@
 //! us; and what clients can smuggle in beside it.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::net::SocketAddr;
+#[path = "support/producers.rs"]
+mod support;
 
-use mtls_gate::fixtures::der;
-use mtls_gate::fixtures::keys::RsaKeys;
-use mtls_gate::fixtures::mint::{Cert, Issued, dns, eku, uri};
-use mtls_gate::goldens::testdata;
-use mtls_gate::testbed::client::{self, ClientIdentity, ClientOptions, Connection, Outcome};
+use mtls_gate::testbed::client::Connection;
 use mtls_gate::testbed::curl::{CertFiles, Curl, HttpVersion};
-use mtls_gate::testbed::envoy::{Envoy, EnvoyConfig};
-use mtls_gate::testbed::front::{ALLOW, Front, Pair, pem};
-use mtls_gate::testbed::http1::Response;
+use mtls_gate::testbed::envoy::{Chain, Envoy, EnvoyConfig, Listener, bootstrap};
+use mtls_gate::testbed::front::Pair;
 use mtls_gate::testbed::producers::{Producer, Running, Variant};
-use mtls_gate::testbed::recorder::{Head, Recorder};
+use mtls_gate::testbed::recorder::Head;
 use openssl::ssl::SslVersion;
 use openssl::x509::X509;
-use serde_json::{Value, json};
-
-const HOST: &str = "producer.test";
-
-/// A client: its chain as presented, end entity first; none presents nothing.
-struct Client {
-    name: &'static str,
-    chain: Vec<Issued>,
-}
-
-impl Client {
-    fn identity(&self) -> Option<ClientIdentity> {
-        let end_entity = self.chain.first()?;
-        Some(ClientIdentity {
-            chain_pem: self.chain.iter().map(pem).collect::<String>().into(),
-            key_pem: end_entity.cert.key.pkcs8_pem().into(),
-        })
-    }
-
-    fn refs(&self) -> Vec<&Issued> {
-        self.chain.iter().collect()
-    }
-
-    /// What is presented, DER.
-    fn presented(&self) -> Vec<Vec<u8>> {
-        self.chain.iter().map(|one| one.der.clone()).collect()
-    }
-}
-
-struct Bed {
-    recorder: Recorder,
-    server: Pair,
-    none: Client,
-    ec: Client,
-    rsa: Client,
-    /// Its certificate alone has 13 kB.
-    fat: Client,
-    front: Front,
-}
-
-impl Bed {
-    fn new() -> Self {
-        let front = Front::new(ALLOW).unwrap();
-        let server = Cert::client("producer server")
-            .sans(vec![dns(HOST)])
-            .eku(&[eku::SERVER_AUTH])
-            .self_signed();
-        let root = Cert::ca("producers root").self_signed();
-        let intermediate = Cert::ca("producers intermediate").by(&root);
-        let subject = der::name(&[("C", "US"), ("O", "Acme, \"Inc\"; x=1"), ("CN", "Jürgen")]);
-        let odd = |cert: Cert| {
-            cert.subject(subject.clone()).sans(vec![
-                uri("spiffe://a/b,By=x;Hash=00;Cert=\"F\""),
-                dns("d.example;Cert=\"F2\""),
-            ])
-        };
-        let keys = RsaKeys {
-            folder: testdata().join("keys"),
-        };
-        let rsa = Cert::client("producers rsa").key(keys.load("2048-a").unwrap());
-        let names = (0..500).map(|n| dns(&format!("host-{n}.mtls-gate.test")));
-        let fat = Cert::client("producers fat").sans(names.collect());
-        let client = |name, chain: &[&Issued]| Client {
-            name,
-            chain: chain.iter().map(|one| (*one).clone()).collect(),
-        };
-        let ec = odd(Cert::client("producers ec")).by(&intermediate);
-        let rsa = odd(rsa).by(&intermediate);
-        let fat = fat.by(&intermediate);
-        Self {
-            recorder: Recorder::start().unwrap(),
-            server: front.pair("producer", &[&server]).unwrap(),
-            none: client("none", &[]),
-            ec: client("ec", &[&ec, &intermediate]),
-            rsa: client("rsa", &[&rsa, &intermediate, &root]),
-            fat: client("fat", &[&fat, &intermediate]),
-            front,
-        }
-    }
-
-    fn start(&self, variant: Variant) -> Running {
-        Running::start(variant, &self.server, self.recorder.address()).unwrap()
-    }
-}
-
-fn connect(running: &Running, client: &Client, version: Option<SslVersion>) -> Connection {
-    let options = ClientOptions {
-        max_version: version,
-        ..ClientOptions::default()
-    };
-    client::connect(running.port(), HOST, client.identity().as_ref(), &options).unwrap()
-}
-
-/// The head that reached the backend, or the status of the producer's own answer.
-fn head(outcome: Outcome) -> Result<Head, u16> {
-    match outcome {
-        Outcome::Response(Response {
-            status: 200, body, ..
-        }) => Ok(Head::parse(&body)),
-        Outcome::Response(response) => Err(response.status),
-        Outcome::Closed { .. } => Err(0),
-    }
-}
-
-fn get(running: &Running, client: &Client, lines: &[&str]) -> Result<Head, u16> {
-    head(
-        connect(running, client, None)
-            .get(HOST, "/", lines)
-            .unwrap(),
-    )
-}
+use serde_json::Value;
+use support::{Bed, HOST, attempts, connect, forwarded, get, head};
 
 // --- reading, without a line of ours ---
 
@@ -189,7 +76,7 @@ fn certificates(variant: Variant, value: &str) -> Vec<Vec<u8>> {
             read_base64(inner.unwrap())
         }
         Variant::CaddyPem => panic!("Caddy sends none"),
-        Variant::EnvoyText => {
+        Variant::EnvoyText | Variant::EnvoyNames => {
             let all = read_pem(&percent_decoded(quoted(value, "Chain")));
             let first = read_pem(&percent_decoded(quoted(value, "Cert")));
             assert_eq!(first, all[..1]);
@@ -219,16 +106,6 @@ fn nothing(variant: Variant) -> Option<&'static str> {
     }
 }
 
-/// How many of the presented certificates arrive.
-fn expected(variant: Variant, client: &Client) -> usize {
-    let most = match variant {
-        Variant::EnvoyText | Variant::EnvoyJson | Variant::HaproxyBase64 => usize::MAX,
-        Variant::ApacheRaw | Variant::ApacheEscaped => 3,
-        _ => 1,
-    };
-    client.chain.len().min(most)
-}
-
 /// All that arrived, in the headers of the variant, each at most once.
 fn arrived(variant: Variant, head: &Head) -> Vec<Vec<u8>> {
     let names = [&[variant.header()], variant.chain_headers()].concat();
@@ -248,7 +125,7 @@ fn arrived(variant: Variant, head: &Head) -> Vec<Vec<u8>> {
 
 fn each_client_arrives(bed: &Bed, variant: Variant) {
     let running = bed.start(variant);
-    for client in [&bed.none, &bed.ec, &bed.rsa, &bed.fat] {
+    for client in [&bed.none, &bed.ec, &bed.rsa, &bed.forger, &bed.fat] {
         for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
             let what = format!("{variant:?} {} {version:?}", client.name);
             let mut connection = connect(&running, client, Some(version));
@@ -263,7 +140,7 @@ fn each_client_arrives(bed: &Bed, variant: Variant) {
                     Err(status) => panic!("{what}: {status}\n{}", running.logs()),
                 };
                 let arrived = arrived(variant, &head);
-                let expected = expected(variant, client);
+                let expected = forwarded(variant, client);
                 assert_eq!(arrived, client.presented()[..expected], "{what}");
             }
         }
@@ -303,42 +180,6 @@ fn nothing_forged_arrives(bed: &Bed, variant: Variant) {
             }
         }
     }
-}
-
-fn attempts(variant: Variant, name: &str, stolen: &str) -> Vec<Vec<String>> {
-    let line = |name: &str, value: &str| format!("{name}: {value}");
-    let (upper, lower) = (name.to_uppercase(), name.to_lowercase());
-    let mut all = vec![
-        vec![line(name, stolen)],
-        vec![line(&upper, stolen)],
-        vec![line(&lower, stolen), line(name, stolen)],
-        vec![line(name, ""), line(name, stolen)],
-        vec![line(name, stolen), line(name, "")],
-        // A space before the colon, a folded line, a bare line feed, a bare return.
-        vec![format!("{name} : {stolen}")],
-        vec![format!("{name}:\r\n {stolen}")],
-        vec![format!("X-A: b\n{name}: {stolen}")],
-        vec![format!("X-A: b\r{name}: {stolen}")],
-        vec![line(name, &"A".repeat(100_000))],
-        vec![line(name, stolen), line("X-Pad", &"A".repeat(100_000))],
-        vec![line(name, stolen); 300],
-    ];
-    // Each dash by itself and all of them. Few backends take other letters than the underscore for
-    // a dash, and Envoy and Caddy let some of them pass.
-    let others: &[&str] = match variant.producer() {
-        Producer::Envoy => &["_"],
-        Producer::Caddy => &["_", "."],
-        _ => &["_", ".", "~"],
-    };
-    for other in others {
-        all.push(vec![line(&name.replace('-', other), stolen)]);
-        for (at, _) in name.match_indices('-') {
-            let mut spelt = name.to_owned();
-            spelt.replace_range(at..=at, other);
-            all.push(vec![line(&spelt, stolen), line(name, stolen)]);
-        }
-    }
-    all
 }
 
 /// A client may have its headers taken for the connection's own (RFC 9110, 7.6.1), which a proxy
@@ -398,50 +239,16 @@ fn http2() {
     }
 }
 
-/// An Envoy without TLS, as the gate is when another proxy terminates it.
-fn plain_envoy(backend: SocketAddr) -> Envoy {
-    const TYPE: &str = "type.googleapis.com/envoy.extensions.filters";
-    let at =
-        |port: u16| json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } });
-    let router = json!({ "@type": format!("{TYPE}.http.router.v3.Router") });
-    let manager = json!({
-        "@type": format!("{TYPE}.network.http_connection_manager.v3.HttpConnectionManager"),
-        "stat_prefix": "plain",
-        "forward_client_cert_details": "ALWAYS_FORWARD_ONLY",
-        "http_filters": [{ "name": "envoy.filters.http.router", "typed_config": router }],
-        "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [
-            { "match": { "prefix": "/" }, "route": { "cluster": "backend" } },
-        ] }] },
-    });
-    let filter = json!({
-        "name": "envoy.filters.network.http_connection_manager",
-        "typed_config": manager,
-    });
-    Envoy::start(&EnvoyConfig::new(json!({
-        "admin": { "address": at(0) },
-        "static_resources": {
-            "listeners": [{
-                "name": "plain",
-                "address": at(0),
-                "filter_chains": [{ "filters": [filter] }],
-            }],
-            "clusters": [{
-                "name": "backend",
-                "type": "STATIC",
-                "load_assignment": { "cluster_name": "backend", "endpoints": [
-                    { "lb_endpoints": [{ "endpoint": { "address": at(backend.port()) } }] },
-                ] },
-            }],
-        },
-    })))
-    .unwrap()
-}
-
 /// Envoy takes what they write, folded lines included: of their ends the tabs remain.
 #[test]
 fn an_envoy_behind_hands_it_on() {
     let bed = Bed::new();
-    let envoy = plain_envoy(bed.recorder.address());
+    let listener = Listener {
+        name: "plain".to_owned(),
+        chains: vec![Chain::plaintext()],
+    };
+    let bootstrap = bootstrap(&[listener], bed.recorder.address(), false);
+    let envoy = Envoy::start(&EnvoyConfig::new(bootstrap)).unwrap();
     let port = envoy.port("plain").unwrap();
     for variant in Variant::ALL {
         if variant == Variant::CaddyPem {
@@ -456,7 +263,7 @@ fn an_envoy_behind_hands_it_on() {
                     *value = value.replace('\t', "\n\t");
                 }
             }
-            let expected = expected(variant, client);
+            let expected = forwarded(variant, client);
             assert_eq!(
                 arrived(variant, &head),
                 client.presented()[..expected],

@@ -281,14 +281,16 @@ impl WasmFilter {
 pub struct Chain {
     /// The SNI names it serves; every name when empty.
     pub server_names: Vec<String>,
-    /// What the server shows.
-    pub certificate: ServerCertificate,
+    /// What the server shows; without it no TLS is spoken.
+    pub certificate: Option<ServerCertificate>,
     /// The filter under test; without it Envoy's `x-forwarded-client-cert` passes.
     pub filter: Option<WasmFilter>,
     /// Further `http_filters`, before the filter under test.
     pub filters_before: Vec<Value>,
     /// Network filters before the HTTP connection manager.
     pub network_filters: Vec<Value>,
+    /// Fields of the HTTP connection manager that are to have other values.
+    pub manager: Vec<(&'static str, Value)>,
     /// Bound on the request head in KiB; XFCC with chains is large.
     pub max_request_headers_kb: u32,
     /// How long Envoy keeps an HTTP/1.1 connection that the filter reset before
@@ -303,10 +305,23 @@ impl Chain {
     pub fn new(server_names: &[&str], certificate: &ServerCertificate) -> Self {
         Self {
             server_names: server_names.iter().map(ToString::to_string).collect(),
-            certificate: certificate.clone(),
+            certificate: Some(certificate.clone()),
+            manager: Vec::new(),
+            ..Self::plaintext()
+        }
+    }
+
+    /// A chain without TLS and without a filter, behind a proxy that terminates it and whose
+    /// headers it leaves alone.
+    #[must_use]
+    pub fn plaintext() -> Self {
+        Self {
+            server_names: Vec::new(),
+            certificate: None,
             filter: None,
             filters_before: Vec::new(),
             network_filters: Vec::new(),
+            manager: vec![("forward_client_cert_details", json!("ALWAYS_FORWARD_ONLY"))],
             max_request_headers_kb: 256,
             delayed_close: Duration::from_millis(50),
         }
@@ -333,28 +348,7 @@ impl Chain {
             // An empty list matches every name.
             "filter_chain_match": { "server_names": self.server_names },
             "filters": filters,
-            "transport_socket": {
-                "name": "envoy.transport_sockets.tls",
-                "typed_config": self.tls(),
-            },
-        })
-    }
-
-    fn tls(&self) -> Value {
-        json!({
-            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-            // Asked for but not demanded: the filter decides what a missing or
-            // an untrusted certificate means.
-            "require_client_certificate": false,
-            "common_tls_context": {
-                "alpn_protocols": ["h2", "http/1.1"],
-                "tls_params": { "signature_algorithms": SIGNATURE_ALGORITHMS },
-                "tls_certificates": [{
-                    "certificate_chain": { "inline_string": self.certificate.certificate_pem },
-                    "private_key": { "inline_string": self.certificate.key_pem },
-                }],
-                "validation_context": { "trust_chain_verification": "ACCEPT_UNTRUSTED" },
-            },
+            "transport_socket": self.certificate.as_ref().map(tls),
         })
     }
 
@@ -367,36 +361,62 @@ impl Chain {
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
             },
         }));
+        let mut manager = json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "ingress",
+            "forward_client_cert_details": "SANITIZE_SET",
+            "set_current_client_cert_details": {
+                "cert": true, "chain": true, "subject": true, "uri": true, "dns": true,
+            },
+            "normalize_path": true,
+            "merge_slashes": true,
+            "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT",
+            "max_request_headers_kb": self.max_request_headers_kb,
+            "delayed_close_timeout": format!("{:.3}s", self.delayed_close.as_secs_f64()),
+            "http_protocol_options": { "enable_trailers": true },
+            "access_log": [access_log()],
+            "http_filters": http_filters,
+            "route_config": {
+                "virtual_hosts": [{
+                    "name": "all",
+                    "domains": ["*"],
+                    "routes": [{
+                        "match": { "prefix": "/" },
+                        "route": { "cluster": "echo" },
+                    }],
+                }],
+            },
+        });
+        if let Some(fields) = manager.as_object_mut() {
+            let others = self.manager.iter();
+            fields.extend(others.map(|(name, value)| ((*name).to_owned(), value.clone())));
+        }
         json!({
             "name": "envoy.filters.network.http_connection_manager",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-                "stat_prefix": "ingress",
-                "forward_client_cert_details": "SANITIZE_SET",
-                "set_current_client_cert_details": {
-                    "cert": true, "chain": true, "subject": true, "uri": true, "dns": true,
-                },
-                "normalize_path": true,
-                "merge_slashes": true,
-                "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT",
-                "max_request_headers_kb": self.max_request_headers_kb,
-                "delayed_close_timeout": format!("{:.3}s", self.delayed_close.as_secs_f64()),
-                "http_protocol_options": { "enable_trailers": true },
-                "access_log": [access_log()],
-                "http_filters": http_filters,
-                "route_config": {
-                    "virtual_hosts": [{
-                        "name": "all",
-                        "domains": ["*"],
-                        "routes": [{
-                            "match": { "prefix": "/" },
-                            "route": { "cluster": "echo" },
-                        }],
-                    }],
-                },
-            },
+            "typed_config": manager,
         })
     }
+}
+
+fn tls(certificate: &ServerCertificate) -> Value {
+    json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            // Asked for but not demanded: the filter decides what a missing or
+            // an untrusted certificate means.
+            "require_client_certificate": false,
+            "common_tls_context": {
+                "alpn_protocols": ["h2", "http/1.1"],
+                "tls_params": { "signature_algorithms": SIGNATURE_ALGORITHMS },
+                "tls_certificates": [{
+                    "certificate_chain": { "inline_string": certificate.certificate_pem },
+                    "private_key": { "inline_string": certificate.key_pem },
+                }],
+                "validation_context": { "trust_chain_verification": "ACCEPT_UNTRUSTED" },
+            },
+        },
+    })
 }
 
 /// One listener on a free loopback port.

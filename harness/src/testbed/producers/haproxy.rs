@@ -1,8 +1,6 @@
 //! HAProxy: the example is a frontend and a backend.
 
-use std::fs;
-
-use super::{ProducerError, Site, file};
+use super::{ProducerError, Site, both};
 
 const AROUND: &str = "\
 global
@@ -17,10 +15,7 @@ defaults
 ";
 
 pub(super) fn prepare(site: &Site<'_>) -> Result<Vec<String>, ProducerError> {
-    // HAProxy has both in one file.
-    let read = |path| fs::read_to_string(path).map_err(file(path));
-    let both = read(&site.server.cert)? + &read(&site.server.key)?;
-    site.write("server.pem", &both)?;
+    site.write("server.pem", &both(site.server)?)?;
     let frontend = site.example(&[
         ("bind :8443", format!("bind 127.0.0.1:{}", site.port)),
         ("/etc/tls/server.pem", "server.pem".to_owned()),

@@ -20,7 +20,7 @@ use openssl::x509::X509;
 use tempfile::TempDir;
 use thiserror::Error;
 
-use super::front::Pair;
+use super::front::{Pair, text};
 use super::guard::Guarded;
 
 /// The environment variable naming the directory that `make tools` fills.
@@ -70,15 +70,17 @@ pub enum Variant {
     CaddyPem,
     /// `Client-Cert` by Caddy.
     CaddyRfc9440,
-    /// Envoy's `x-forwarded-client-cert` as text.
+    /// Envoy's `x-forwarded-client-cert` as text, without names of the certificate.
     EnvoyText,
+    /// The same with names, which are not escaped.
+    EnvoyNames,
     /// Envoy's `x-forwarded-client-cert` as JSON.
     EnvoyJson,
 }
 
 impl Variant {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NginxEscaped,
         Self::NginxLegacy,
         Self::HaproxyBase64,
@@ -90,6 +92,7 @@ impl Variant {
         Self::CaddyPem,
         Self::CaddyRfc9440,
         Self::EnvoyText,
+        Self::EnvoyNames,
         Self::EnvoyJson,
     ];
 
@@ -101,7 +104,7 @@ impl Variant {
             Self::HaproxyBase64 | Self::HaproxyRfc9440 => Producer::Haproxy,
             Self::ApacheRaw | Self::ApacheEscaped | Self::ApacheRfc9440 => Producer::Apache,
             Self::CaddyBase64 | Self::CaddyPem | Self::CaddyRfc9440 => Producer::Caddy,
-            Self::EnvoyText | Self::EnvoyJson => Producer::Envoy,
+            Self::EnvoyText | Self::EnvoyNames | Self::EnvoyJson => Producer::Envoy,
         }
     }
 
@@ -116,8 +119,27 @@ impl Variant {
             Self::ApacheRaw => "raw",
             Self::CaddyPem => "pem",
             Self::EnvoyText => "text",
+            Self::EnvoyNames => "names",
             Self::EnvoyJson => "json",
         }
+    }
+
+    /// The example with this variant in force.
+    ///
+    /// # Errors
+    /// It cannot be read or has no such variant.
+    pub fn example(self) -> Result<String, ProducerError> {
+        self.example_with(&[])
+    }
+
+    fn example_with(self, others: &[&str]) -> Result<String, ProducerError> {
+        let path = self.producer().example();
+        let text = fs::read_to_string(&path).map_err(file(&path))?;
+        let variants = [&[self.name()], others].concat();
+        example::with_variants(&text, &variants).ok_or_else(|| ProducerError::Example {
+            path,
+            wanted: format!("# variant {variants:?}"),
+        })
     }
 
     /// The header with the end entity's certificate.
@@ -125,7 +147,7 @@ impl Variant {
     pub fn header(self) -> &'static str {
         match self {
             Self::HaproxyRfc9440 | Self::ApacheRfc9440 | Self::CaddyRfc9440 => "Client-Cert",
-            Self::EnvoyText | Self::EnvoyJson => "X-Forwarded-Client-Cert",
+            Self::EnvoyText | Self::EnvoyNames | Self::EnvoyJson => "X-Forwarded-Client-Cert",
             _ => "X-Client-Cert",
         }
     }
@@ -233,10 +255,29 @@ pub enum ProducerError {
     },
 }
 
+/// What a producer does beside writing the certificate.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extras<'a> {
+    /// It speaks TLS to the backend and presents a certificate of its own.
+    pub relay: Option<&'a RelayFiles>,
+    /// `(text, replacement)` in the example.
+    pub changes: &'a [(&'a str, &'a str)],
+}
+
+/// What a producer needs for TLS to the backend, which must have the name `gate.test`.
+#[derive(Clone, Debug)]
+pub struct RelayFiles {
+    /// The producer's own certificate.
+    pub identity: Pair,
+    /// What the backend's certificate is validated against.
+    pub backend_ca: PathBuf,
+}
+
 /// What the files and arguments of one start are made from.
 struct Site<'a> {
     dir: &'a Path,
     variant: Variant,
+    extras: &'a Extras<'a>,
     /// The server's chain and key; each asks for client certificates and verifies none, so that
     /// no CA is needed.
     server: &'a Pair,
@@ -245,23 +286,38 @@ struct Site<'a> {
 }
 
 impl Site<'_> {
-    /// The example with this variant, with each `(text, replacement)` carried out.
+    /// The example with this variant and these extras, with each `(text, replacement)` carried
+    /// out.
     fn example(&self, replacements: &[(&str, String)]) -> Result<String, ProducerError> {
-        let path = self.variant.producer().example();
-        let text = fs::read_to_string(&path).map_err(file(&path))?;
-        let missing = |wanted: &str| ProducerError::Example {
-            path: path.clone(),
-            wanted: wanted.to_owned(),
-        };
-        let mut text = example::with_variant(&text, self.variant.name())
-            .ok_or_else(|| missing(&format!("# variant {}", self.variant.name())))?;
-        for (wanted, replacement) in replacements {
-            if !text.contains(wanted) {
-                return Err(missing(wanted));
-            }
-            text = text.replace(wanted, replacement);
+        let mut others = Vec::new();
+        let mut files = Vec::new();
+        if let Some(relay) = self.extras.relay {
+            others.push("relay");
+            self.write("relay.pem", &both(&relay.identity)?)?;
+            files = vec![
+                ("/etc/tls/relay.cert", text(&relay.identity.cert)),
+                ("/etc/tls/relay.key", text(&relay.identity.key)),
+                ("/etc/tls/relay.pem", text(&self.dir.join("relay.pem"))),
+                ("/etc/tls/gate-ca.cert", text(&relay.backend_ca)),
+            ];
         }
-        Ok(text)
+        let mut out = self.variant.example_with(&others)?;
+        let changes = self.extras.changes.iter();
+        let changes = changes.map(|(wanted, by)| (*wanted, (*by).to_owned()));
+        for (wanted, by) in changes.chain(replacements.iter().cloned()) {
+            if !out.contains(wanted) {
+                return Err(ProducerError::Example {
+                    path: self.variant.producer().example(),
+                    wanted: wanted.to_owned(),
+                });
+            }
+            out = out.replace(wanted, &by);
+        }
+        // Not every producer wants each of them.
+        for (path, by) in files {
+            out = out.replace(path, &by);
+        }
+        Ok(out)
     }
 
     /// Writes a file into the directory.
@@ -271,12 +327,18 @@ impl Site<'_> {
     }
 
     fn cert(&self) -> String {
-        self.server.cert.display().to_string()
+        text(&self.server.cert)
     }
 
     fn key(&self) -> String {
-        self.server.key.display().to_string()
+        text(&self.server.key)
     }
+}
+
+/// Some want chain and key in one file.
+fn both(pair: &Pair) -> Result<String, ProducerError> {
+    let read = |path| fs::read_to_string(path).map_err(file(path));
+    Ok(read(&pair.cert)? + &read(&pair.key)?)
 }
 
 /// A running producer; dropping it stops it and removes its directory.
@@ -298,9 +360,22 @@ impl Running {
         server: &Pair,
         backend: SocketAddr,
     ) -> Result<Self, ProducerError> {
+        Self::start_with(variant, server, backend, &Extras::default())
+    }
+
+    /// As [`Running::start`].
+    ///
+    /// # Errors
+    /// As [`Running::start`].
+    pub fn start_with(
+        variant: Variant,
+        server: &Pair,
+        backend: SocketAddr,
+        extras: &Extras<'_>,
+    ) -> Result<Self, ProducerError> {
         let mut attempt = 1;
         loop {
-            match Self::start_once(variant, server, backend) {
+            match Self::start_once(variant, server, backend, extras) {
                 Err(ProducerError::Exited { log, .. })
                     if attempt < ATTEMPTS && log.to_lowercase().contains("address") =>
                 {
@@ -315,6 +390,7 @@ impl Running {
         variant: Variant,
         server: &Pair,
         backend: SocketAddr,
+        extras: &Extras<'_>,
     ) -> Result<Self, ProducerError> {
         let producer = variant.producer();
         let path = producer.program();
@@ -335,6 +411,7 @@ impl Running {
         let site = Site {
             dir: dir.path(),
             variant,
+            extras,
             server,
             port,
             backend,
