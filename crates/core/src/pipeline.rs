@@ -52,11 +52,23 @@ impl Pipeline {
         request: &Request<'_>,
         validation_time: Option<UnixSeconds>,
     ) -> Decision<'_> {
-        let client_cert = match &self.config.forwarded {
+        let client_cert = self.client_cert(presented, request, validation_time);
+        self.decide(&client_cert, request)
+    }
+
+    /// The verdict on the client's certificate: the connection's own, or what a relay forwards with
+    /// this request.
+    #[must_use]
+    pub fn client_cert(
+        &self,
+        presented: &Presented<'_>,
+        request: &Request<'_>,
+        validation_time: Option<UnixSeconds>,
+    ) -> ClientCert {
+        match &self.config.forwarded {
             None => self.judge(presented, validation_time),
             Some(forwarded) => self.judge_forwarded(forwarded, presented, request, validation_time),
-        };
-        self.decide(&client_cert, request)
+        }
     }
 
     /// What becomes of a request of a client whose certificate is judged already.
@@ -76,10 +88,6 @@ impl Pipeline {
         validation_time: Option<UnixSeconds>,
     ) -> ClientCert {
         let limits = &self.config.limits;
-        let none = |refusal| ClientCert::Unverified {
-            fingerprint: None,
-            refusal,
-        };
         if !forwarded.source.is_in(request.headers) {
             return none(Refusal::NotProvided);
         }
@@ -112,8 +120,9 @@ impl Pipeline {
         judge(chain, self.config.trust.as_ref())
     }
 
-    /// The verdict on the connection's own certificate alone, without what becomes of the request.
-    /// Without a time nothing but an allowlisted certificate is verified.
+    /// The verdict on the connection's own certificate alone, without what becomes of the request;
+    /// with `source.header` that is a relay's, and no client's. Without a time nothing but an
+    /// allowlisted certificate is verified.
     #[must_use]
     pub fn judge(
         &self,
@@ -123,6 +132,9 @@ impl Pipeline {
         if self.config.mode == Mode::Off {
             return ClientCert::Off;
         }
+        if self.config.forwarded.is_some() {
+            return none(Refusal::NotProvided);
+        }
         ClientCert::judge(
             presented.decode(&self.config.limits),
             self.config.trust.as_ref(),
@@ -131,5 +143,12 @@ impl Pipeline {
             self.algorithms,
             validation_time,
         )
+    }
+}
+
+fn none(refusal: Refusal) -> ClientCert {
+    ClientCert::Unverified {
+        fingerprint: None,
+        refusal,
     }
 }
