@@ -2,20 +2,25 @@
 //! who is believed, and that a relay's connection is nobody's identity.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mtls_gate::fixtures::mint::{Cert, Issued, dns, uri};
+use mtls_gate::fixtures::mint::{Cert, Issued, dns, eku, uri};
+use mtls_gate::goldens::testdata;
 use mtls_gate::testbed::client::{Connection, Outcome};
 use mtls_gate::testbed::echo::{Echo, EchoReply};
 use mtls_gate::testbed::front::{self, ALLOW, Front, Pair, REJECT, in_seconds, pem, text};
+use mtls_gate::testbed::guard::Guarded;
 use mtls_gate::testbed::http1::Response;
 use mtls_gate::testbed::http2::Http2;
+use mtls_gate::testbed::producers::Producer;
 use mtls_gate::testbed::serve::{Serve, ServeError};
 use mtls_gate::testbed::tunnel;
 use mtls_gate::testbed::websocket::{self, UPGRADE};
@@ -24,6 +29,7 @@ use mtls_gate_core::config::Config;
 use mtls_gate_core::forwarded::Presented;
 use mtls_gate_core::pipeline::Pipeline;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 const EDGE: &str = "spiffe://example.test/edge";
 const SOON: Duration = Duration::from_secs(5);
@@ -79,7 +85,7 @@ impl Setup {
     }
 
     fn http2(&self, serve: &Serve) -> Http2 {
-        let server = std::fs::read(self.front.file("server.cert")).unwrap();
+        let server = fs::read(self.front.file("server.cert")).unwrap();
         Http2::connect(serve.port(), Some(&self.relay), &server).unwrap()
     }
 
@@ -486,9 +492,9 @@ fn changed_files_say_who_the_relay_is() {
     // Without `source.header` the connection is the relay's own, as a client.
     setup.front.resource("settings.yaml", &json!({})).unwrap();
     serve.signal("HUP").unwrap();
-    let deadline = std::time::Instant::now() + SOON;
+    let deadline = Instant::now() + SOON;
     while told(&get(&mut open, "/", &[&alice])) != failed() {
-        assert!(std::time::Instant::now() < deadline, "{:?}", serve.said());
+        assert!(Instant::now() < deadline, "{:?}", serve.said());
     }
 }
 
@@ -539,7 +545,7 @@ fn websocket_ends_with_the_forwarded_certificate() {
     setup.believe(&json!({ "trustAnyRelay": true }));
     let mut again = front::connect(serve.port(), None).unwrap();
     let line = forwarded(&client("carol").by(&others));
-    let deadline = std::time::Instant::now() + SOON;
+    let deadline = Instant::now() + SOON;
     loop {
         let mut lines = UPGRADE.to_vec();
         lines.push(&line);
@@ -547,7 +553,7 @@ fn websocket_ends_with_the_forwarded_certificate() {
             Outcome::Response(response) => break assert_eq!(response.status, 101),
             Outcome::Closed { .. } => again = front::connect(serve.port(), None).unwrap(),
         }
-        assert!(std::time::Instant::now() < deadline);
+        assert!(Instant::now() < deadline);
     }
     echoes(&mut again);
     drop(again);
@@ -681,4 +687,155 @@ fn what_cannot_be_served_is_said() {
         said_of_address.contains("source.header.relay.addresses[0]: is not ADDRESS/LENGTH"),
         "{said_of_address}"
     );
+}
+
+/// What stands behind a mark in `docs/serve.md`.
+fn documented(mark: &str) -> String {
+    let page = testdata().join("../docs/serve.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, behind) = page.split_once(&format!("<!-- {mark}: ")).unwrap();
+    let (_, block) = behind.split_once("```").unwrap();
+    let (_, text) = block.split_once('\n').unwrap();
+    text.split_once("```").unwrap().0.to_owned()
+}
+
+/// The documented nginx before this server, both as they stand.
+struct Nginx {
+    port: u16,
+    _process: Guarded,
+    _dir: TempDir,
+}
+
+impl Nginx {
+    fn start(setup: &Setup, gate: &Serve) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = port.local_addr().unwrap().port();
+        let edge = Cert::client("nginx").eku(&[eku::SERVER_AUTH]).self_signed();
+        setup.front.pair("edge", &[&edge]).unwrap();
+        let file = |name: &str| text(&setup.front.file(name));
+        let mut servers = documented("nginx");
+        for (wanted, replacement) in [
+            ("127.0.0.1:8443", format!("127.0.0.1:{}", gate.port())),
+            ("listen 443", format!("listen 127.0.0.1:{port}")),
+            ("/etc/tls/edge.cert", file("edge.cert")),
+            ("/etc/tls/edge.key", file("edge.key")),
+            ("/etc/tls/relay.cert", file("relay.cert")),
+            ("/etc/tls/relay.key", file("relay.key")),
+            ("/etc/tls/gate.cert", file("server.cert")),
+            ("gate.example.test", "front.test".to_owned()),
+        ] {
+            assert!(servers.contains(wanted), "{wanted}");
+            servers = servers.replace(wanted, &replacement);
+        }
+        let around = format!(
+            "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr;\nevents {{}}\n\
+             http {{\naccess_log off;\nclient_body_temp_path body;\nproxy_temp_path proxy;\n\
+             fastcgi_temp_path fastcgi;\nuwsgi_temp_path uwsgi;\nscgi_temp_path scgi;\n{servers}}}\n"
+        );
+        fs::write(dir.path().join("nginx.conf"), around).unwrap();
+        let log = dir.path().join("log");
+        let program = std::path::absolute(Producer::Nginx.program()).unwrap();
+        let mut command = Command::new(program);
+        command.args(["-p", &text(dir.path()), "-e", "stderr", "-c", "nginx.conf"]);
+        let log_file = fs::File::create(&log).unwrap();
+        let process = Guarded::start(&command, dir.path(), log_file).unwrap();
+        let deadline = Instant::now() + SOON;
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let said = fs::read_to_string(&log).unwrap();
+            assert!(Instant::now() < deadline, "{said}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self {
+            port,
+            _process: process,
+            _dir: dir,
+        }
+    }
+
+    fn get(&self, client: Option<&Pair>, lines: &[&str]) -> Response {
+        get(&mut front::connect(self.port, client).unwrap(), "/", lines)
+    }
+}
+
+#[test]
+fn nginx_in_front_as_documented() {
+    let setup = Setup::new(ALLOW);
+    let echo = Echo::start().unwrap();
+    let settings = documented("settings");
+    let placeholder = "-----BEGIN CERTIFICATE-----\n...\n-----END CERTIFICATE-----\n";
+    let mut settings: Value = serde_saphyr::from_str(&settings).unwrap();
+    let mtls = &mut settings["source"]["header"]["relay"]["mtls"];
+    let anchor = &mut mtls["trustConfig"]["trustStores"][0]["trustAnchors"][0]["pemCertificate"];
+    assert_eq!(*anchor, placeholder);
+    *anchor = json!(pem(&setup.relays));
+    let names = &mut mtls["sanMatch"]["dnsNames"];
+    assert_eq!(*names, json!(["edge.example.test"]));
+    *names = json!(["edge.test"]);
+    let settings = text(&setup.front.resource("settings.yaml", &settings).unwrap());
+    let arguments = setup.front.arguments_to(&upstream(&echo)).unwrap();
+    let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    arguments.extend(["--settings", &settings]);
+    // This one tells the peer's port.
+    let google = arguments.iter_mut().find(|argument| **argument == "google");
+    *google.unwrap() = "text";
+    let serve = Serve::start(binary(), &arguments).unwrap();
+    let nginx = Nginx::start(&setup, &serve);
+    let [alice, bob] = ["alice", "bob"].map(|name| {
+        let issued = setup.client(name);
+        (setup.front.pair(name, &[&issued]).unwrap(), issued)
+    });
+    let stranger = client("mallory").by(&Cert::ca("stranger").self_signed());
+    let mallory = setup.front.pair("mallory", &[&stranger]).unwrap();
+    // What nginx writes of alice, by somebody else.
+    let value = pem(&alice.1)
+        .replace('\n', "%0A")
+        .replace(' ', "%20")
+        .replace('+', "%2B");
+    let forged =
+        ["X-Client-Cert", "X_Client_Cert", "x-client_cert"].map(|name| format!("{name}: {value}"));
+    let forged = forged.each_ref().map(String::as_str);
+    let mut asked = 0;
+    for (client, expected) in [
+        (Some(&alice.0), verified("alice")),
+        (Some(&bob.0), verified("bob")),
+        (None, none()),
+        (Some(&mallory), failed()),
+        (Some(&alice.0), verified("alice")),
+    ] {
+        for lines in [&[][..], &forged] {
+            let response = nginx.get(client, lines);
+            assert_eq!(told(&response), expected);
+            let reply = EchoReply::parse(&response.body).unwrap();
+            for (name, _) in &reply.headers {
+                let name = name.replace('_', "-");
+                assert!(!name.eq_ignore_ascii_case("x-client-cert"), "{name}");
+            }
+            asked += 1;
+        }
+    }
+    // All of them came by one connection.
+    let deadline = Instant::now() + SOON;
+    while serve.log().len() < asked {
+        assert!(Instant::now() < deadline, "{:?}", serve.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let log = serve.log();
+    let mut peers: Vec<&str> = log
+        .iter()
+        .filter_map(|line| line.split(' ').nth(1))
+        .collect();
+    peers.dedup();
+    assert_eq!(peers.len(), 1, "{log:?}");
+    // The same headers by the same client, past nginx.
+    for client in [None, Some(&alice.0), Some(&mallory)] {
+        let mut past = front::connect(serve.port(), client).unwrap();
+        assert_eq!(told(&get(&mut past, "/", &forged[..1])), none());
+    }
+    // Refused clients are answered, in nginx's place.
+    setup.front.mode(REJECT).unwrap();
+    loaded(&serve);
+    assert_eq!(nginx.get(Some(&mallory), &[]).status, 403);
+    assert_eq!(nginx.get(None, &[]).status, 403);
+    assert_eq!(told(&nginx.get(Some(&alice.0), &[])), verified("alice"));
 }
