@@ -1,10 +1,15 @@
 //! `mtls-gate serve` behind a proxy that terminated the clients' mTLS and forwards their certificates:
 //! who is believed, and that a relay's connection is nobody's identity.
-#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc;
@@ -78,6 +83,20 @@ impl Setup {
         arguments.extend(["--settings", settings].map(str::to_owned));
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
         Serve::start(binary(), &arguments)
+    }
+
+    /// The documented settings, with this relay.
+    fn documented(&self) -> Value {
+        let placeholder = "-----BEGIN CERTIFICATE-----\n...\n-----END CERTIFICATE-----\n";
+        let mut settings: Value = serde_saphyr::from_str(&documented("settings")).unwrap();
+        let mtls = &mut settings["source"]["header"]["relay"]["mtls"];
+        let anchor = &mut mtls["trustConfig"]["trustStores"][0]["trustAnchors"][0];
+        assert_eq!(anchor["pemCertificate"], placeholder);
+        anchor["pemCertificate"] = json!(pem(&self.relays));
+        let names = &mut mtls["sanMatch"]["dnsNames"];
+        assert_eq!(*names, json!(["edge.example.test"]));
+        *names = json!(["edge.test"]);
+        settings
     }
 
     fn connect(&self, serve: &Serve) -> Connection {
@@ -707,16 +726,21 @@ struct Nginx {
 }
 
 impl Nginx {
-    fn start(setup: &Setup, gate: &Serve) -> Self {
+    fn start(setup: &Setup, gates: &[&Serve]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = port.local_addr().unwrap().port();
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
         let edge = Cert::client("nginx").eku(&[eku::SERVER_AUTH]).self_signed();
         setup.front.pair("edge", &[&edge]).unwrap();
         let file = |name: &str| text(&setup.front.file(name));
+        let gates: Vec<String> = gates
+            .iter()
+            .map(|gate| format!("server 127.0.0.1:{};", gate.port()))
+            .collect();
         let mut servers = documented("nginx");
         for (wanted, replacement) in [
-            ("127.0.0.1:8443", format!("127.0.0.1:{}", gate.port())),
+            ("server 127.0.0.1:8443;", gates.concat()),
             ("listen 443", format!("listen 127.0.0.1:{port}")),
             ("/etc/tls/edge.cert", file("edge.cert")),
             ("/etc/tls/edge.key", file("edge.key")),
@@ -741,7 +765,7 @@ impl Nginx {
         let log_file = fs::File::create(&log).unwrap();
         let process = Guarded::start(&command, dir.path(), log_file).unwrap();
         let deadline = Instant::now() + SOON;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while front::connect(port, None).is_err() {
             let said = fs::read_to_string(&log).unwrap();
             assert!(Instant::now() < deadline, "{said}");
             std::thread::sleep(Duration::from_millis(20));
@@ -762,16 +786,7 @@ impl Nginx {
 fn nginx_in_front_as_documented() {
     let setup = Setup::new(ALLOW);
     let echo = Echo::start().unwrap();
-    let settings = documented("settings");
-    let placeholder = "-----BEGIN CERTIFICATE-----\n...\n-----END CERTIFICATE-----\n";
-    let mut settings: Value = serde_saphyr::from_str(&settings).unwrap();
-    let mtls = &mut settings["source"]["header"]["relay"]["mtls"];
-    let anchor = &mut mtls["trustConfig"]["trustStores"][0]["trustAnchors"][0]["pemCertificate"];
-    assert_eq!(*anchor, placeholder);
-    *anchor = json!(pem(&setup.relays));
-    let names = &mut mtls["sanMatch"]["dnsNames"];
-    assert_eq!(*names, json!(["edge.example.test"]));
-    *names = json!(["edge.test"]);
+    let settings = setup.documented();
     let settings = text(&setup.front.resource("settings.yaml", &settings).unwrap());
     let arguments = setup.front.arguments_to(&upstream(&echo)).unwrap();
     let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -780,7 +795,7 @@ fn nginx_in_front_as_documented() {
     let google = arguments.iter_mut().find(|argument| **argument == "google");
     *google.unwrap() = "text";
     let serve = Serve::start(binary(), &arguments).unwrap();
-    let nginx = Nginx::start(&setup, &serve);
+    let nginx = Nginx::start(&setup, &[&serve]);
     let [alice, bob] = ["alice", "bob"].map(|name| {
         let issued = setup.client(name);
         (setup.front.pair(name, &[&issued]).unwrap(), issued)
@@ -838,4 +853,25 @@ fn nginx_in_front_as_documented() {
     assert_eq!(nginx.get(Some(&mallory), &[]).status, 403);
     assert_eq!(nginx.get(None, &[]).status, 403);
     assert_eq!(told(&nginx.get(Some(&alice.0), &[])), verified("alice"));
+}
+
+/// Why the documented settings answer: to nginx a closed connection is a broken gate.
+#[test]
+fn closing_takes_the_gates_from_everybody_and_answering_does_not() {
+    let setup = Setup::new(REJECT);
+    let echo = Echo::start().unwrap();
+    let alice = setup.client("alice");
+    let alice = setup.front.pair("alice", &[&alice]).unwrap();
+    for (action, refused, others) in [("RESPOND", 403, 200), ("CLOSE", 502, 502)] {
+        let mut settings = setup.documented();
+        settings["rejection"] = json!({ "action": action });
+        let settings = text(&setup.front.resource("settings.yaml", &settings).unwrap());
+        let gates = [(); 2].map(|()| setup.serve(&upstream(&echo), &settings, &[]).unwrap());
+        let nginx = Nginx::start(&setup, &gates.each_ref());
+        assert_eq!(nginx.get(Some(&alice), &[]).status, 200, "{action}");
+        assert_eq!(nginx.get(None, &[]).status, refused, "{action}");
+        assert_eq!(nginx.get(Some(&alice), &[]).status, others, "{action}");
+        let warned = |line: &String| line.contains("warning: rejection.action: is CLOSE");
+        assert_eq!(gates[0].said().iter().any(warned), action == "CLOSE");
+    }
 }
