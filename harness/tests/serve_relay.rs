@@ -33,6 +33,7 @@ use mtls_gate_core::authz::Request;
 use mtls_gate_core::config::Config;
 use mtls_gate_core::forwarded::Presented;
 use mtls_gate_core::pipeline::Pipeline;
+use mtls_gate_core::x509::UnixSeconds;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -281,6 +282,27 @@ fn only_the_relay_is_believed() {
             **rule == json!({})
         );
     }
+}
+
+/// Whoever asks about the connection alone learns of no client.
+#[test]
+fn a_relays_certificate_is_no_clients() {
+    let setup = Setup::new(ALLOW);
+    let anchors = json!([{ "pemCertificate": pem(&setup.front.root) }]);
+    let mut document = json!({
+        "serverTlsPolicy": { "mtlsPolicy": { "clientValidationMode": ALLOW } },
+        "trustConfig": { "trustStores": [{ "trustAnchors": anchors }] },
+    });
+    let alice = setup.client("alice");
+    let verdict = |document: &Value| {
+        let config = Config::native(document.clone()).unwrap();
+        let pipeline = Pipeline::new(config, mtls_gate_rustls::ALGORITHMS);
+        let time = UnixSeconds(1_800_000_000);
+        pipeline.judge(&Presented::Tls(&[&alice.der]), Some(time))
+    };
+    assert!(verdict(&document).is_verified());
+    document["source"] = json!({ "header": { "preset": "RFC9440" } });
+    assert!(!verdict(&document).is_present());
 }
 
 /// A socket that serves IPv6 too shows an IPv4 peer so.

@@ -25,7 +25,7 @@ type Observer = dyn Fn(&ClientCert) + Send + Sync;
 /// `ALLOW_INVALID_OR_MISSING_CLIENT_CERT` every certificate passes. Without an `mtlsPolicy` none is asked for. A client always has to prove that
 /// it holds the key. No list of acceptable CAs is sent, as Google sends none.
 ///
-/// With `source.header` the other end is a relay: it may show a certificate, whose key it has to hold,
+/// With `source.header` the other end is a relay, and its certificate no client's: every one passes,
 /// and is judged with each request (`Pipeline::run`).
 pub struct ClientVerifier {
     pipeline: Arc<Pipeline>,
@@ -97,10 +97,6 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let config = self.pipeline.config();
-        if config.forwarded.is_some() {
-            return Ok(ClientCertVerified::assertion());
-        }
         let chain: Vec<&[u8]> = core::iter::once(end_entity)
             .chain(intermediates)
             .map(AsRef::as_ref)
@@ -110,7 +106,7 @@ impl ClientCertVerifier for ClientVerifier {
         if let Some(observer) = &self.observer {
             observer(&client_cert);
         }
-        if client_cert.is_verified() || !config.refuses_connections() {
+        if client_cert.is_verified() || !self.pipeline.config().refuses_connections() {
             Ok(ClientCertVerified::assertion())
         } else {
             Err(CertificateError::ApplicationVerificationFailure.into())

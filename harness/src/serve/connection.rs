@@ -135,8 +135,8 @@ impl Client {
         }
     }
 
-    /// Ends when the present files or the time refuse the certificate of an open connection, never
-    /// if they do not say that it must have one.
+    /// Ends when the present files or the time refuse the certificate of an open connection, if they
+    /// ask for one.
     async fn expired(&self) -> Arc<ClientCert> {
         let mut newer = self.server.live.subscribe();
         loop {
