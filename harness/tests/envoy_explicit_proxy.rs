@@ -12,7 +12,7 @@ use mtls_gate::goldens::testdata;
 use mtls_gate::testbed::dns::Dns;
 use mtls_gate::testbed::echo::{Echo, EchoReply};
 use mtls_gate::testbed::envoy::{Envoy, EnvoyConfig, filter_file};
-use mtls_gate::testbed::front::{ALLOW, Front, Pair, REJECT, pem};
+use mtls_gate::testbed::front::{self, ALLOW, Front, Pair, REJECT, pem};
 use mtls_gate::testbed::serve::Serve;
 use mtls_gate::testbed::tunnel::{self, Through};
 use serde_json::{Value, json};
@@ -187,7 +187,11 @@ impl Proxy<'_> {
     }
 
     fn http1(&self, client: &Pair, destination: &str) -> u16 {
-        tunnel::ask(&mut tunnel::open(self.port, client).unwrap(), destination).unwrap()
+        tunnel::ask(
+            &mut front::connect(self.port, Some(client)).unwrap(),
+            destination,
+        )
+        .unwrap()
     }
 
     fn http2(&self, client: &Pair, destination: &str, inside: &[u8]) -> (u16, Vec<u8>) {
@@ -270,7 +274,7 @@ fn identity_and_host_decide_about_connect() {
         assert_eq!(proxy.http2(&agent, &elsewhere, b"").0, 403);
         // Host is not what the tunnel goes to.
         let head = format!("CONNECT {elsewhere} HTTP/1.1\r\nHost: {destination}\r\n\r\n");
-        let mut connection = tunnel::open(proxy.port, &agent).unwrap();
+        let mut connection = front::connect(proxy.port, Some(&agent)).unwrap();
         let status = tunnel::ask_raw(&mut connection, &head).unwrap();
         assert!(matches!(status, 400 | 403), "{status}");
     }
@@ -286,7 +290,7 @@ fn nothing_but_connect_goes_through() {
     let agent = proxy.client(CLIENT);
     for target in ["/".to_owned(), format!("http://{LEDGER}:{port}/")] {
         let head = format!("GET {target} HTTP/1.1\r\nHost: {LEDGER}:{port}\r\n\r\n");
-        let mut connection = tunnel::open(proxy.port, &agent).unwrap();
+        let mut connection = front::connect(proxy.port, Some(&agent)).unwrap();
         assert_eq!(
             tunnel::ask_raw(&mut connection, &head).unwrap(),
             403,
@@ -296,7 +300,7 @@ fn nothing_but_connect_goes_through() {
     let upgrade = format!(
         "GET / HTTP/1.1\r\nHost: {LEDGER}:{port}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
     );
-    let mut connection = tunnel::open(proxy.port, &agent).unwrap();
+    let mut connection = front::connect(proxy.port, Some(&agent)).unwrap();
     assert_eq!(tunnel::ask_raw(&mut connection, &upgrade).unwrap(), 403);
     let server = fs::read(proxy.front.file("server.cert")).unwrap();
     let destination = format!("{LEDGER}:{port}");
@@ -485,7 +489,7 @@ fn a_tunnel_ends_after_the_duration_that_is_set() {
         json!("1s"),
     );
     let proxy = example.start();
-    let mut tunnel = tunnel::open(proxy.port, &proxy.client(CLIENT)).unwrap();
+    let mut tunnel = front::connect(proxy.port, Some(&proxy.client(CLIENT))).unwrap();
     let since = Instant::now();
     let status = tunnel::ask(&mut tunnel, &format!("{LEDGER}:{port}")).unwrap();
     assert_eq!(status, 200, "{}", proxy.envoy.log());

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mtls_gate::fixtures::mint::{Cert, uri};
 use mtls_gate::testbed::client::Connection;
 use mtls_gate::testbed::echo::Echo;
-use mtls_gate::testbed::front::{ALLOW, Front, Pair, REJECT, in_seconds, text};
+use mtls_gate::testbed::front::{self, ALLOW, Front, Pair, REJECT, in_seconds, text};
 use mtls_gate::testbed::serve::{Serve, ServeError};
 use mtls_gate::testbed::tunnel::{self, Through};
 use serde_json::{Value, json};
@@ -108,7 +108,7 @@ fn identity_and_host_decide_about_connect() {
         );
         assert_eq!(denied["httpRequest"]["requestMethod"], "CONNECT");
         // Nothing but CONNECT.
-        let mut connection = tunnel::open(serve.port(), &agent).unwrap();
+        let mut connection = front::connect(serve.port(), Some(&agent)).unwrap();
         let answer = connection
             .get("localhost", "/", &[])
             .unwrap()
@@ -149,7 +149,7 @@ fn inward_addresses_are_refused_after_resolution() {
     for host in hosts {
         let destination = format!("{host}:{port}");
         let status = tunnel::ask(
-            &mut tunnel::open(serve.port(), &agent).unwrap(),
+            &mut front::connect(serve.port(), Some(&agent)).unwrap(),
             &destination,
         )
         .unwrap();
@@ -171,8 +171,11 @@ fn inward_addresses_are_refused_after_resolution() {
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err(), "somebody was let in");
     for malformed in ["localhost", "localhost:0", ":80"] {
-        let status =
-            tunnel::ask(&mut tunnel::open(serve.port(), &agent).unwrap(), malformed).unwrap();
+        let status = tunnel::ask(
+            &mut front::connect(serve.port(), Some(&agent)).unwrap(),
+            malformed,
+        )
+        .unwrap();
         assert!(matches!(status, 400 | 403), "{malformed}: {status}");
     }
 }
@@ -219,7 +222,7 @@ fn a_tunnel_ends_with_the_certificate_or_the_policy() {
     let mut tunnels: Vec<Connection> = [&brief, &agent]
         .into_iter()
         .map(|client| {
-            let mut tunnel = tunnel::open(serve.port(), client).unwrap();
+            let mut tunnel = front::connect(serve.port(), Some(client)).unwrap();
             assert_eq!(tunnel::ask(&mut tunnel, &destination).unwrap(), 200);
             tunnel.send_raw(b"hello").unwrap();
             assert_eq!(tunnel.read_raw(5).unwrap(), b"hello");

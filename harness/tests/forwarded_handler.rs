@@ -350,6 +350,20 @@ fn anybody_is_believed_only_with_a_warning() {
     assert_eq!(verdict(config, &host), verified(&parties.client));
 }
 
+/// One refused client must not cost the others their gate.
+#[test]
+fn closing_on_a_relay_is_warned_of() {
+    let parties = parties();
+    let warnings = |rest: Value| parties.config(&parties.mtls(), rest).warnings;
+    let reject = json!({"mode": "REJECT_INVALID"});
+    let closing = warnings(reject);
+    assert_eq!(closing.len(), 1);
+    assert_eq!(closing[0].path, "rejection.action");
+    let respond = json!({"mode": "REJECT_INVALID", "rejection": {"action": "RESPOND"}});
+    assert!(warnings(respond).is_empty());
+    assert!(warnings(allow()).is_empty());
+}
+
 /// Behind a relay that is believed: what its client adds in other spellings is neither read nor
 /// forwarded, and what it adds in the same one refuses.
 #[test]

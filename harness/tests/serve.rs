@@ -18,9 +18,10 @@ use mtls_gate::testbed::client::{
 };
 use mtls_gate::testbed::curl::{Curl, CurlOutcome, HttpVersion};
 use mtls_gate::testbed::echo::{Echo, EchoReply};
-use mtls_gate::testbed::front::{ALLOW, Front, Pair, REJECT, in_seconds, pem, text};
+use mtls_gate::testbed::front::{self, ALLOW, Front, Pair, REJECT, in_seconds, pem, text};
 use mtls_gate::testbed::http1::Response;
 use mtls_gate::testbed::serve::{Serve, ServeError};
+use mtls_gate::testbed::websocket::{self, UPGRADE};
 use openssl::asn1::Asn1Time;
 use openssl::dsa::Dsa;
 use openssl::ec::{EcGroup, EcKey};
@@ -32,25 +33,13 @@ use openssl::x509::X509;
 use serde_json::{Value, json};
 
 const ID: &str = "spiffe://example.test/ns/default/sa/client";
-const HEADERS: [&str; 4] = [
-    "X-Client-Cert-Present:{client_cert_present}",
-    "X-Client-Cert-Chain-Verified:{client_cert_chain_verified}",
-    "X-Client-Cert-Error:{client_cert_error}",
-    "X-Client-Cert-SPIFFE:{client_cert_spiffe_id}",
-];
 
 fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_mtls-gate"))
 }
 
 fn start(front: &Front, backend: &str, more: &[&str]) -> Result<Serve, ServeError> {
-    let headers = front
-        .resource("backend.yaml", &json!({ "customRequestHeaders": HEADERS }))
-        .unwrap();
-    let mut arguments = front.arguments();
-    arguments.extend(["--headers".to_owned(), text(&headers)]);
-    arguments.extend(["--upstream".to_owned(), backend.to_owned()]);
-    arguments.extend(["--log-format".to_owned(), "google".to_owned()]);
+    let mut arguments = front.arguments_to(backend).unwrap();
     arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
     Serve::start(binary(), &arguments)
 }
@@ -101,17 +90,8 @@ fn curl(serve: &Serve, client: Option<&Pair>, version: HttpVersion, tls: &str) -
     curl.run().unwrap()
 }
 
-fn identity(pair: &Pair) -> ClientIdentity {
-    ClientIdentity {
-        chain_pem: std::fs::read(&pair.cert).unwrap(),
-        key_pem: std::fs::read(&pair.key).unwrap(),
-    }
-}
-
 fn connect(serve: &Serve, client: Option<&Pair>) -> Connection {
-    let identity = client.map(identity);
-    let options = ClientOptions::default();
-    client::connect(serve.port(), "front.test", identity.as_ref(), &options).unwrap()
+    front::connect(serve.port(), client).unwrap()
 }
 
 fn response(outcome: Result<Outcome, ClientError>) -> Response {
@@ -484,7 +464,7 @@ fn a_session_is_never_resumed_and_a_certificate_expires_on_an_open_connection() 
             max_version: Some(version),
             ..ClientOptions::default()
         };
-        let identity = identity(&other);
+        let identity = other.identity().unwrap();
         let mut first =
             client::connect(serve.port(), "front.test", Some(&identity), &options).unwrap();
         assert_eq!(get(&mut first, "/", &[]).status, 200);
@@ -505,65 +485,23 @@ fn a_session_is_never_resumed_and_a_certificate_expires_on_an_open_connection() 
     assert!(reason.contains("expired at"), "{reason}");
 }
 
-/// A backend that switches to WebSocket and then sends back what it gets.
-fn websocket_backend() -> (String, std::thread::JoinHandle<Vec<String>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    let thread = std::thread::spawn(move || {
-        let mut heads = Vec::new();
-        for _ in 0..2 {
-            let (mut stream, _) = listener.accept().unwrap();
-            stream
-                .set_read_timeout(Some(Duration::from_secs(20)))
-                .unwrap();
-            let mut head = Vec::new();
-            let mut byte = [0];
-            while !head.ends_with(b"\r\n\r\n") {
-                stream.read_exact(&mut byte).unwrap();
-                head.push(byte[0]);
-            }
-            heads.push(String::from_utf8(head).unwrap().to_ascii_lowercase());
-            stream
-                .write_all(
-                    b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\
-                      Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n",
-                )
-                .unwrap();
-            let mut chunk = [0; 1024];
-            while let Ok(read @ 1..) = stream.read(&mut chunk) {
-                if stream.write_all(&chunk[..read]).is_err() {
-                    break;
-                }
-            }
-        }
-        heads
-    });
-    (address, thread)
-}
-
 #[test]
 fn websocket_passes_and_ends_with_the_certificate() {
     let front = Front::new(ALLOW).unwrap();
-    let (backend, thread) = websocket_backend();
-    let serve = start(&front, &backend, &[]).unwrap();
+    let (backend, thread) = websocket::backend(2).unwrap();
+    let serve = start(&front, &format!("http://{backend}"), &[]).unwrap();
     let brief = valid()
         .dates("2020-01-01T00:00:00", in_seconds(4))
         .by(&front.root);
     let brief = front.pair("brief", &[&brief]).unwrap();
-    let upgrade = [
-        "Connection: keep-alive, Upgrade",
-        "Upgrade: websocket",
-        "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    ];
     // Without a certificate it goes on until the client ends it, under this mode.
     let mut without = connect(&serve, None);
-    assert_eq!(get(&mut without, "/ws", &upgrade).status, 101);
+    assert_eq!(get(&mut without, "/ws", &UPGRADE).status, 101);
     without.send_raw(b"hello").unwrap();
     assert_eq!(without.read_raw(5).unwrap(), b"hello");
     drop(without);
     let mut with = connect(&serve, Some(&brief));
-    let switched = get(&mut with, "/ws2", &upgrade);
+    let switched = get(&mut with, "/ws2", &UPGRADE);
     assert_eq!(switched.header("sec-websocket-accept"), Some("x"));
     with.send_raw(b"hello").unwrap();
     assert_eq!(with.read_raw(5).unwrap(), b"hello");
@@ -577,7 +515,7 @@ fn websocket_passes_and_ends_with_the_certificate() {
     let line = serve.wait_for_log(|line| path_is(line, "/ws2")).unwrap();
     let reason = line["jsonPayload"]["mtlsGate"]["reason"].as_str().unwrap();
     assert!(reason.contains("the tunnel was ended"), "{reason}");
-    let heads = thread.join().unwrap();
+    let heads = thread.join().unwrap().unwrap();
     assert!(heads[0].contains("upgrade: websocket"), "{}", heads[0]);
     assert!(
         heads[0].contains("x-client-cert-chain-verified: false"),
@@ -981,7 +919,10 @@ fn what_cannot_be_served_is_said() {
     );
     let envoys = json!({ "source": { "connection": { "keepForwardedHeader": true } } });
     let envoys = front.resource("settings.yaml", &envoys).unwrap();
-    assert!(said(&["--settings", &text(&envoys)]).contains("source: goes with the filter only"));
+    assert!(
+        said(&["--settings", &text(&envoys)])
+            .contains("source.connection: goes with the filter only")
+    );
     let stranger = Cert::client("front another key").self_signed();
     let pair = front.pair("another", &[&stranger]).unwrap();
     front

@@ -82,11 +82,23 @@ impl Pipeline {
         request: &Request<'_>,
         validation_time: Option<UnixSeconds>,
     ) -> Decision<'_> {
-        let judged = match &self.config.forwarded {
+        let judged = self.client_cert(presented, request, validation_time);
+        self.decide(&judged, request)
+    }
+
+    /// The verdict on the client's certificate: the connection's own, or what a relay forwards with
+    /// this request.
+    #[must_use]
+    pub fn client_cert(
+        &self,
+        presented: &Presented<'_>,
+        request: &Request<'_>,
+        validation_time: Option<UnixSeconds>,
+    ) -> Arc<Judged> {
+        match &self.config.forwarded {
             None => self.judge(presented, validation_time),
             Some(forwarded) => self.judge_forwarded(forwarded, presented, request, validation_time),
-        };
-        self.decide(&judged, request)
+        }
     }
 
     /// What becomes of a request of a client whose certificate is judged already.
@@ -106,15 +118,8 @@ impl Pipeline {
         validation_time: Option<UnixSeconds>,
     ) -> Arc<Judged> {
         let limits = &self.config.limits;
-        let none = |refusal| {
-            let none = ClientCert::Unverified {
-                fingerprint: None,
-                refusal,
-            };
-            Arc::new(Judged::new(&self.config, none))
-        };
         if !forwarded.source.is_in(request.headers) {
-            return none(Refusal::NotProvided);
+            return self.none(Refusal::NotProvided);
         }
         let trusted = match &forwarded.relay {
             RelayRule::Nobody => Err(RelayFault::Nobody),
@@ -132,7 +137,7 @@ impl Pipeline {
             }
         };
         if let Err(fault) = trusted {
-            return none(Refusal::UntrustedRelay(fault));
+            return self.none(Refusal::UntrustedRelay(fault));
         }
         let mut evidence = forwarded.source.evidence(request.headers);
         if forwarded.source.names_relay() {
@@ -148,8 +153,9 @@ impl Pipeline {
         self.judged(Whose::Client, trust, evidence, decode, validation_time)
     }
 
-    /// The verdict on the connection's own certificate alone, without what becomes of the request.
-    /// Without a time nothing but an allowlisted certificate is verified.
+    /// The verdict on the connection's own certificate alone, without what becomes of the request;
+    /// with `source.header` that is a relay's, and no client's. Without a time nothing but an
+    /// allowlisted certificate is verified.
     #[must_use]
     pub fn judge(
         &self,
@@ -159,6 +165,9 @@ impl Pipeline {
         if self.config.mode == Mode::Off {
             return Arc::new(Judged::new(&self.config, ClientCert::Off));
         }
+        if self.config.forwarded.is_some() {
+            return self.none(Refusal::NotProvided);
+        }
         self.judged(
             Whose::Client,
             self.config.trust.as_ref(),
@@ -166,6 +175,14 @@ impl Pipeline {
             || presented.decode(&self.config.limits),
             validation_time,
         )
+    }
+
+    fn none(&self, refusal: Refusal) -> Arc<Judged> {
+        let none = ClientCert::Unverified {
+            fingerprint: None,
+            refusal,
+        };
+        Arc::new(Judged::new(&self.config, none))
     }
 
     /// The verdict on what `decode` makes of the `evidence`, and of nothing else.

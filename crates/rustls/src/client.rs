@@ -4,7 +4,7 @@ use core::fmt;
 use std::sync::Arc;
 
 use mtls_gate_core::client_cert::ClientCert;
-use mtls_gate_core::config::{Mode, Rejection};
+use mtls_gate_core::config::Mode;
 use mtls_gate_core::forwarded::Presented;
 use mtls_gate_core::pipeline::Pipeline;
 use mtls_gate_core::x509::UnixSeconds;
@@ -21,9 +21,12 @@ type Observer = dyn Fn(&ClientCert) + Send + Sync;
 ///
 /// Under `REJECT_INVALID` the handshake of a client whose certificate is not verified ends with the
 /// alert `access_denied`, one for every reason, and without a certificate with
-/// `certificate_required` (RFC 8446 6.2), unless `rejection` asks for an HTTP answer. Under `ALLOW_INVALID_OR_MISSING_CLIENT_CERT` every
-/// certificate passes. Without an `mtlsPolicy` none is asked for. A client always has to prove that
+/// `certificate_required` (RFC 8446 6.2), unless `rejection` asks for an HTTP answer. Under
+/// `ALLOW_INVALID_OR_MISSING_CLIENT_CERT` every certificate passes. Without an `mtlsPolicy` none is asked for. A client always has to prove that
 /// it holds the key. No list of acceptable CAs is sent, as Google sends none.
+///
+/// With `source.header` the other end is a relay, and its certificate no client's: every one passes,
+/// and is judged with each request (`Pipeline::run`).
 pub struct ClientVerifier {
     pipeline: Arc<Pipeline>,
     observer: Option<Box<Observer>>,
@@ -66,17 +69,12 @@ impl ClientVerifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         possession::prove(version, message, certificate, signed).map_err(|error| {
-            if self.ends_handshakes() {
+            if self.pipeline.config().refuses_connections() {
                 CertificateError::ApplicationVerificationFailure.into()
             } else {
                 error
             }
         })
-    }
-
-    fn ends_handshakes(&self) -> bool {
-        let config = self.pipeline.config();
-        config.mode == Mode::RejectInvalid && config.rejection == Rejection::Close
     }
 }
 
@@ -86,7 +84,7 @@ impl ClientCertVerifier for ClientVerifier {
     }
 
     fn client_auth_mandatory(&self) -> bool {
-        self.ends_handshakes()
+        self.pipeline.config().refuses_connections()
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -108,7 +106,7 @@ impl ClientCertVerifier for ClientVerifier {
         if let Some(observer) = &self.observer {
             observer(&client_cert);
         }
-        if client_cert.is_verified() || !self.ends_handshakes() {
+        if client_cert.is_verified() || !self.pipeline.config().refuses_connections() {
             Ok(ClientCertVerified::assertion())
         } else {
             Err(CertificateError::ApplicationVerificationFailure.into())

@@ -35,7 +35,8 @@
 //!
 //! After the handshake `Pipeline::judge` with `Presented::Tls` and the connection's
 //! `peer_certificates()` gives the verdict for a request, `Pipeline::run` the headers too: the
-//! verifier alone lets everybody in under `ALLOW_INVALID_OR_MISSING_CLIENT_CERT`.
+//! verifier alone lets everybody in under `ALLOW_INVALID_OR_MISSING_CLIENT_CERT`, and every relay
+//! with `source.header`.
 #![forbid(unsafe_code)]
 
 mod backend;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use mtls_gate_core::authz;
 use mtls_gate_core::client_cert::ClientCert;
-use mtls_gate_core::config::{Mode, Rejection};
 use mtls_gate_core::error::Refusal;
 use mtls_gate_core::forwarded::Presented;
 use mtls_gate_core::judged::Judged;
@@ -44,7 +44,7 @@ const LINGER_BYTES: u64 = 64 * 1024;
 
 type Stream = TlsStream<IdleTimeout<TcpStream>>;
 
-/// The client at the other end.
+/// The other end: a client, or a relay with the requests of many.
 pub(super) struct Client {
     pub(super) server: Arc<Server>,
     pub(super) address: SocketAddr,
@@ -61,14 +61,23 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// The verdict of now.
-    pub(super) fn judge(&self, snapshot: &Snapshot) -> Arc<Judged> {
-        let chain: Vec<&[u8]> = self.chain.iter().map(AsRef::as_ref).collect();
+    /// The verdict of now on whoever asks for this.
+    pub(super) fn judge(&self, snapshot: &Snapshot, request: &authz::Request<'_>) -> Arc<Judged> {
+        let chain = self.chain();
+        let presented = Presented::Tls(&chain);
+        snapshot.pipeline.client_cert(&presented, request, now())
+    }
+
+    /// The verdict of now on the connection's own certificate.
+    fn judge_connection(&self, snapshot: &Snapshot) -> Arc<Judged> {
+        let chain = self.chain();
         snapshot.pipeline.judge(&Presented::Tls(&chain), now())
     }
-}
 
-impl Client {
+    fn chain(&self) -> Vec<&[u8]> {
+        self.chain.iter().map(AsRef::as_ref).collect()
+    }
+
     /// The connection ends, with whatever is under way on it.
     pub(super) fn refuse(&self) {
         self.refused.notify_one();
@@ -97,22 +106,23 @@ impl Client {
         }
     }
 
-    /// Ends when the present files or the time refuse the certificate of an open connection.
+    /// Ends when the present files or the time refuse the certificate of an open connection, if they
+    /// ask for one.
     async fn expired(&self) -> Arc<Judged> {
         let mut newer = self.server.live.subscribe();
         loop {
             let snapshot = self.server.live.newest();
-            let client_cert = self.judge(&snapshot);
-            let config = snapshot.pipeline.config();
-            if config.mode == Mode::RejectInvalid
-                && config.rejection == Rejection::Close
-                && !client_cert.is_verified()
-            {
-                return client_cert;
+            let mut look_after = LOOK_EVERY;
+            if snapshot.pipeline.config().refuses_connections() {
+                let client_cert = self.judge_connection(&snapshot);
+                if !client_cert.is_verified() {
+                    return client_cert;
+                }
+                look_after = self::look_after(&client_cert);
             }
             tokio::select! {
                 _ = newer.changed() => {}
-                () = tokio::time::sleep(look_after(&client_cert)) => {}
+                () = tokio::time::sleep(look_after) => {}
             }
         }
     }
@@ -240,9 +250,9 @@ async fn handshake(
         fingerprint: None,
         refusal: Refusal::NotProvided,
     });
-    let mode = snapshot.pipeline.config().mode;
+    let refuses = snapshot.pipeline.config().refuses_connections();
     match judged.or(missing) {
-        Some(client_cert) if mode == Mode::RejectInvalid && !client_cert.is_verified() => {
+        Some(client_cert) if refuses && !client_cert.is_verified() => {
             entry.refused(&client_cert);
         }
         _ => {

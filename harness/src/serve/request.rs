@@ -27,7 +27,7 @@ use super::snapshot::Snapshot;
 use super::tunnel::{self, Lease};
 use super::upstream::{AnyBody, BodyTooLarge, Upstream, UpstreamError, Watched};
 
-/// The connection is closed in the place of an answer.
+/// The connection is closed, or the stream reset, in the place of an answer.
 #[derive(Debug)]
 pub(super) struct Closed;
 
@@ -53,15 +53,20 @@ pub(super) async fn serve(
     let websocket = headers::wants_websocket(&parts);
     headers::drop_hop_by_hop(&mut parts.headers);
 
-    let client_cert = client.judge(&snapshot);
     let asked = Asked::of(&parts, host.as_ref().ok());
     let decision = asked.with(&client, |request| {
+        let client_cert = client.judge(&snapshot, request);
         snapshot.pipeline.decide(&client_cert, request)
     });
-    log.decided(&decision, snapshot.pipeline.config().mode);
+    let config = snapshot.pipeline.config();
+    log.decided(&decision, config.mode);
     match &decision.outcome {
         Outcome::Close => {
-            client.refuse();
+            // A relay's connection has other clients' requests on it. An error resets this one's
+            // stream, and ends an HTTP/1.1 connection.
+            if config.refuses_connections() {
+                client.refuse();
+            }
             return Err(Closed);
         }
         Outcome::Respond { status, body } => {

@@ -161,6 +161,7 @@ impl Snapshot {
         let mut warnings: Vec<String> =
             resources.warnings.iter().map(ToString::to_string).collect();
         let config = Config::native(Value::Object(resources.document))?;
+        warnings.extend(config.warnings.iter().map(ToString::to_string));
         if options.explicit_proxy && !config.authz_policies.has_allow() {
             return Err(SnapshotError::Options(
                 "--explicit-proxy needs at least one AuthzPolicy with action ALLOW",

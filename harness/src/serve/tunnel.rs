@@ -10,13 +10,11 @@ use std::time::Duration;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use mtls_gate_core::decision::Outcome;
-use mtls_gate_core::judged::Judged;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::connection::{Client, look_after};
 use super::request::{Asked, Logged};
-use super::snapshot::Snapshot;
 
 /// What a tunnel rests on.
 pub(super) struct Lease {
@@ -27,32 +25,24 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// The present files and time say what they said.
-    fn holds(&self) -> bool {
-        let (snapshot, client_cert) = self.present();
-        let decision = self.asked.with(&self.client, |request| {
-            let decision = snapshot.pipeline.decide(&client_cert, request);
-            (decision.outcome, decision.report.verified)
-        });
-        decision == (Outcome::Forward, self.verified)
-    }
-
-    fn present(&self) -> (Arc<Snapshot>, Arc<Judged>) {
+    /// If the present files and time say what they said: until when to look again.
+    fn holds(&self) -> Option<Duration> {
         let snapshot = self.client.server.live.newest();
-        let client_cert = self.client.judge(&snapshot);
-        (snapshot, client_cert)
+        self.asked.with(&self.client, |request| {
+            let client_cert = self.client.judge(&snapshot, request);
+            let decision = snapshot.pipeline.decide(&client_cert, request);
+            let holds = (decision.outcome, decision.report.verified);
+            (holds == (Outcome::Forward, self.verified)).then(|| look_after(&client_cert))
+        })
     }
 
     /// Ends when the lease does.
     async fn ended(&self) {
         let mut newer = self.client.server.live.subscribe();
-        loop {
+        while let Some(look_after) = self.holds() {
             tokio::select! {
                 _ = newer.changed() => {}
-                () = tokio::time::sleep(look_after(&self.present().1)) => {}
-            }
-            if !self.holds() {
-                return;
+                () = tokio::time::sleep(look_after) => {}
             }
         }
     }

@@ -10,11 +10,20 @@ use time::{Duration, OffsetDateTime};
 
 use crate::fixtures::der;
 use crate::fixtures::mint::{Cert, Issued, dns, eku};
+use crate::testbed::client::{self, ClientError, ClientIdentity, ClientOptions, Connection};
 
 /// `ALLOW_INVALID_OR_MISSING_CLIENT_CERT`
 pub const ALLOW: &str = "ALLOW_INVALID_OR_MISSING_CLIENT_CERT";
 /// `REJECT_INVALID`
 pub const REJECT: &str = "REJECT_INVALID";
+
+/// What most tests let a backend know.
+pub const HEADERS: [&str; 4] = [
+    "X-Client-Cert-Present:{client_cert_present}",
+    "X-Client-Cert-Chain-Verified:{client_cert_chain_verified}",
+    "X-Client-Cert-Error:{client_cert_error}",
+    "X-Client-Cert-SPIFFE:{client_cert_spiffe_id}",
+];
 
 /// The directory, and what most of its files come from.
 pub struct Front {
@@ -30,6 +39,32 @@ pub struct Pair {
     pub cert: PathBuf,
     /// PEM
     pub key: PathBuf,
+}
+
+impl Pair {
+    /// The two as a client presents them.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn identity(&self) -> io::Result<ClientIdentity> {
+        Ok(ClientIdentity {
+            chain_pem: fs::read(&self.cert)?,
+            key_pem: fs::read(&self.key)?,
+        })
+    }
+}
+
+/// Connects to `127.0.0.1:{port}` as a client of `front.test`, for HTTP/1.1.
+///
+/// # Errors
+/// There is no connection.
+pub fn connect(port: u16, client: Option<&Pair>) -> Result<Connection, ClientError> {
+    let identity = client
+        .map(Pair::identity)
+        .transpose()
+        .map_err(|source| ClientError::Connect { port, source })?;
+    let options = ClientOptions::default();
+    client::connect(port, "front.test", identity.as_ref(), &options)
 }
 
 impl Front {
@@ -140,6 +175,19 @@ impl Front {
             named("--key", "server.key"),
         ]
         .concat()
+    }
+
+    /// The same, with [`HEADERS`] for a backend and Google's log.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn arguments_to(&self, backend: &str) -> io::Result<Vec<String>> {
+        let headers = json!({ "customRequestHeaders": HEADERS });
+        let headers = self.resource("backend.yaml", &headers)?;
+        let mut arguments = self.arguments();
+        arguments.extend(["--headers".to_owned(), text(&headers)]);
+        arguments.extend(["--upstream", backend, "--log-format", "google"].map(str::to_owned));
+        Ok(arguments)
     }
 }
 

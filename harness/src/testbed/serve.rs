@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -59,10 +60,11 @@ pub struct Serve {
 struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl Lines {
-    fn of(stream: impl Read + Send + 'static) -> Self {
+    /// The lines, and the thread that reads them to their end.
+    fn of(stream: impl Read + Send + 'static) -> (Self, JoinHandle<()>) {
         let lines = Self::default();
         let into = lines.clone();
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in BufReader::new(stream).lines() {
                 let Ok(line) = line else { break };
                 into.0
@@ -71,7 +73,7 @@ impl Lines {
                     .push(line);
             }
         });
-        lines
+        (lines, reader)
     }
 
     fn all(&self) -> Vec<String> {
@@ -122,8 +124,9 @@ impl Serve {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(failed)?;
-        let log = child.stdout.take().map(Lines::of).unwrap_or_default();
-        let said = child.stderr.take().map(Lines::of).unwrap_or_default();
+        let (log, _) = child.stdout.take().map(Lines::of).unzip();
+        let (said, reader) = child.stderr.take().map(Lines::of).unzip();
+        let (log, said) = (log.unwrap_or_default(), said.unwrap_or_default());
         let since = Instant::now();
         let address = loop {
             let address = said.all().iter().find_map(|line| {
@@ -135,10 +138,10 @@ impl Serve {
             }
             let status = child.try_wait().map_err(failed)?;
             if status.is_some() || since.elapsed() > READY_WITHIN {
-                // What it wrote last may still be on its way.
-                std::thread::sleep(POLL);
                 let _ = child.kill();
                 let _ = child.wait();
+                // What it wrote last may still be on its way.
+                let _ = reader.map(JoinHandle::join);
                 return Err(ServeError::NotListening {
                     status,
                     said: said.all().join("\n"),

@@ -1,27 +1,18 @@
 //! Asking an explicit proxy for tunnels: by curl, byte by byte over HTTP/1.1, and over HTTP/2.
 
 use std::io;
-use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::ext::Protocol;
 use hyper::{Method, Request};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
-use super::client::{self, ClientError, ClientIdentity, ClientOptions, Connection};
+use super::client::{ClientError, Connection};
 use super::front::Pair;
-
-/// Bound on a whole exchange over HTTP/2.
-const WITHIN: Duration = Duration::from_secs(15);
+use super::http2;
 
 /// What curl made of it; a status is 0 if there was none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,24 +54,6 @@ pub fn curl(port: u16, client: Option<&Pair>, url: &str, more: &[&str]) -> io::R
         proxy: statuses.next().unwrap_or(0),
         site: statuses.next().unwrap_or(0),
     })
-}
-
-/// A TLS connection to the proxy, for HTTP/1.1.
-///
-/// # Errors
-/// There is none.
-pub fn open(port: u16, client: &Pair) -> Result<Connection, ClientError> {
-    let read = |path| std::fs::read(path).map_err(|source| ClientError::Connect { port, source });
-    let identity = ClientIdentity {
-        chain_pem: read(&client.cert)?,
-        key_pem: read(&client.key)?,
-    };
-    client::connect(
-        port,
-        "front.test",
-        Some(&identity),
-        &ClientOptions::default(),
-    )
 }
 
 /// Sends a request's head as it is and gives the answer's status; 0 if the stream ends instead.
@@ -128,32 +101,19 @@ pub fn ask_http2(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let config = tls(client, server_cert).map_err(io::Error::other)?;
-    runtime.block_on(async {
-        let exchange = exchange(port, config, destination, protocol, inside);
-        tokio::time::timeout(WITHIN, exchange)
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-    })
+    let exchange = exchange(port, client, server_cert, destination, protocol, inside);
+    runtime.block_on(http2::within(exchange))
 }
 
 async fn exchange(
     port: u16,
-    config: rustls::ClientConfig,
+    client: &Pair,
+    server_cert: &[u8],
     destination: &str,
     protocol: Option<&'static str>,
     inside: &[u8],
 ) -> io::Result<(u16, Vec<u8>)> {
-    let tcp = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-    let name = ServerName::try_from("front.test").map_err(io::Error::other)?;
-    let tls = TlsConnector::from(Arc::new(config))
-        .connect(name, tcp)
-        .await?;
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls))
-            .await
-            .map_err(io::Error::other)?;
-    let connection = tokio::spawn(connection);
+    let (mut sender, connection) = http2::handshake(port, Some(client), server_cert).await?;
     let mut request = Request::builder().method(Method::CONNECT);
     request = match protocol {
         None => request.uri(destination),
@@ -182,21 +142,4 @@ async fn exchange(
     back.truncate(read);
     connection.abort();
     Ok((status, back))
-}
-
-fn tls(
-    client: &Pair,
-    server_cert: &[u8],
-) -> Result<rustls::ClientConfig, Box<dyn std::error::Error + Send + Sync>> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(server_cert)?)?;
-    let chain = CertificateDer::pem_file_iter(&client.cert)?.collect::<Result<Vec<_>, _>>()?;
-    let key = PrivateKeyDer::from_pem_file(&client.key)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(config)
 }

@@ -141,6 +141,11 @@ pub(super) fn config(document: Document, direct_peer: DirectPeer) -> Result<Conf
         removed: &request.remove,
     };
     let authz_policies = AuthzPolicies::compile(&document.authz_policies, setting)?;
+    let rejection = rejection(document.rejection.0)?;
+    let warnings = forwarded
+        .iter()
+        .flat_map(|forwarded| source::warnings(forwarded, mode, &rejection))
+        .collect();
     Ok(Config {
         role: document.role,
         mode,
@@ -150,12 +155,12 @@ pub(super) fn config(document: Document, direct_peer: DirectPeer) -> Result<Conf
         signature_backend: document.signature_backend,
         request,
         response,
-        rejection: rejection(document.rejection.0)?,
+        rejection,
         denial: denial(document.authz_denial.0, !document.authz_policies.is_empty())?,
         authz_policies,
         keep_forwarded_header,
         direct_peer_address: document.source.connection.direct_peer_address,
-        warnings: forwarded.iter().flat_map(source::warnings).collect(),
+        warnings,
         forwarded,
     })
 }

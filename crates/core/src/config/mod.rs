@@ -166,11 +166,12 @@ impl Config {
     /// The first thing that is wrong.
     pub fn native(document: serde_json::Value) -> Result<Self, ConfigError> {
         let document: Object<resources::Document> = typed(document)?;
-        // Nobody but the client writes x-forwarded-client-cert here.
-        if document.source != Object::default() {
+        // Nobody but the other end writes x-forwarded-client-cert here.
+        if document.source.connection != Object::default() {
             return Err(ConfigError::new(
-                "source",
-                "goes with the filter only: this process terminates connections itself",
+                "source.connection",
+                "goes with the filter only: this process terminates connections itself, and knows \
+                 the address at the other end",
             ));
         }
         if document.role != Role::HttpFilter {
@@ -186,5 +187,14 @@ impl Config {
             ));
         }
         compile::config(document.0, DirectPeer::Known)
+    }
+
+    /// Whether a client without a verified certificate gets no connection at all. With
+    /// `source.header` the connection is a relay's, and each request is judged by itself.
+    #[must_use]
+    pub fn refuses_connections(&self) -> bool {
+        self.mode == Mode::RejectInvalid
+            && self.rejection == Rejection::Close
+            && self.forwarded.is_none()
     }
 }

@@ -4,7 +4,7 @@ use super::compile::{at_most, check_name, trust};
 use super::resources::{
     ConnectionSource, HeaderEncoding, HeaderSource as Document, Relay, RelayMtls,
 };
-use super::{ConfigError, ConfigWarning, Mode};
+use super::{ConfigError, ConfigWarning, Mode, Rejection};
 use crate::authz::{DirectPeer, IpBlock, IpBlockFault};
 use crate::forwarded::header::{Chain, Encoding, Format, HeaderSource};
 use crate::forwarded::presets::{Names, Preset};
@@ -43,8 +43,18 @@ pub(super) fn forwarded(
     })
 }
 
-pub(super) fn warnings(forwarded: &Forwarded) -> Option<ConfigWarning> {
-    match forwarded.relay {
+pub(super) fn warnings(
+    forwarded: &Forwarded,
+    mode: Mode,
+    rejection: &Rejection,
+) -> impl Iterator<Item = ConfigWarning> {
+    let closes = mode == Mode::RejectInvalid && *rejection == Rejection::Close;
+    let of_rejection = closes.then_some(ConfigWarning {
+        path: "rejection.action",
+        what: "is CLOSE, which a relay takes for a broken backend: one refused client may take this \
+               one out of service for all; RESPOND does not",
+    });
+    let of_relay = match forwarded.relay {
         RelayRule::Anybody => Some(ConfigWarning {
             path: "source.header.relay.trustAnyRelay",
             what: "whoever reaches this listener may pass as any client whose certificate he has \
@@ -55,7 +65,8 @@ pub(super) fn warnings(forwarded: &Forwarded) -> Option<ConfigWarning> {
             what: "names nobody, so that every request counts as one without a certificate",
         }),
         RelayRule::At(_) | RelayRule::Named { .. } => None,
-    }
+    };
+    of_relay.into_iter().chain(of_rejection)
 }
 
 pub(crate) fn source(document: &Document) -> Result<HeaderSource, ConfigError> {
