@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::testbed::client::ClientIdentity;
+use crate::testbed::forwarded;
 use mtls_gate_core::error::Refusal;
 use mtls_gate_core::variables::Variable;
 use mtls_gate_core::x509::UnixSeconds;
@@ -243,22 +244,10 @@ impl Golden {
         document
     }
 
-    /// The chain as Envoy forwards it: end entity first, five characters percent-encoded.
+    /// The chain as Envoy forwards it.
     #[must_use]
     pub fn forwarded_header(&self) -> String {
-        let encode = |pem: &str| {
-            pem.replace('\n', "%0A")
-                .replace(' ', "%20")
-                .replace('+', "%2B")
-                .replace('/', "%2F")
-                .replace('=', "%3D")
-        };
-        let end_entity = self.chain().first().copied().unwrap_or_default();
-        format!(
-            "Hash=00;Cert=\"{}\";Chain=\"{}\"",
-            encode(end_entity),
-            encode(&self.chain_pem)
-        )
+        forwarded::xfcc(&self.chain())
     }
 
     /// The PEM blocks of the chain, end entity first.

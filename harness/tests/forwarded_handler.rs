@@ -7,6 +7,7 @@ mod support;
 use std::rc::Rc;
 
 use mtls_gate::goldens::{self, Golden, header_of};
+use mtls_gate::testbed::forwarded::byte_sequence;
 use mtls_gate_core::config::Config;
 use mtls_gate_core::pipeline::Pipeline;
 use mtls_gate_core::variables::Variable;
@@ -117,11 +118,6 @@ fn trusts(golden: &Golden) -> Value {
             .remove("spiffeTrustStores");
     }
     trust_config
-}
-
-fn byte_sequence(pem: &str) -> String {
-    let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-    format!(":{body}:")
 }
 
 fn run(config: Config, host: &FakeHost) -> Flow {
@@ -392,11 +388,6 @@ fn forged_copies_gain_nothing() {
 #[test]
 fn xfcc_tells_the_relay_from_the_client() {
     let parties = parties();
-    let element = |golden: &Golden| {
-        let hash = golden.expected.variables["client_cert_sha256_fingerprint"].clone();
-        let hash: String = base64_to_hex(&hash);
-        xfcc(golden).replace("Hash=00", &format!("Hash={hash}"))
-    };
     let relay = &parties.relay;
     let config = |elements: usize| {
         parties.config(
@@ -411,7 +402,7 @@ fn xfcc_tells_the_relay_from_the_client() {
         host.headers.borrow_mut().push(header);
         verdict(config(elements), &host)
     };
-    let (client, own) = (element(&parties.client), element(relay));
+    let (client, own) = (xfcc(&parties.client), xfcc(relay));
     assert_eq!(run(1, client.clone()), verified(&parties.client));
     assert_eq!(run(2, format!("{client},{own}")), verified(&parties.client));
     assert_eq!(run(2, own.clone()), none());
@@ -419,11 +410,6 @@ fn xfcc_tells_the_relay_from_the_client() {
     assert_eq!(run(1, format!("{client},{own}")), failed());
     assert_eq!(run(2, format!("{own},{client}")), failed());
     assert_eq!(run(2, client), failed());
-}
-
-fn base64_to_hex(fingerprint: &str) -> String {
-    let octets = openssl::base64::decode_block(&format!("{fingerprint}=")).unwrap();
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// Whoever sent them: what a product tells of a certificate does not go on, in any spelling, from

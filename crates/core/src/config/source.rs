@@ -58,7 +58,11 @@ pub(super) fn warnings(forwarded: &Forwarded) -> Option<ConfigWarning> {
     }
 }
 
-pub(crate) fn source(document: &Document) -> Result<HeaderSource, ConfigError> {
+/// The headers that are read, without who is believed about them.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn source(document: &Document) -> Result<HeaderSource, ConfigError> {
     let source = match (document.preset, document.encoding) {
         (Some(preset), None) => from_preset(preset, document)?,
         (None, Some(encoding)) => from_parts(encoding, document)?,

@@ -144,7 +144,9 @@ impl HeaderSource {
         decoded.unwrap_or_else(ForwardedChain::Undecodable)
     }
 
-    fn reads(&self, name: &[u8]) -> bool {
+    /// Whether a header of this name is read.
+    #[must_use]
+    pub fn reads(&self, name: &[u8]) -> bool {
         if is_name(name, &self.name) {
             return true;
         }
