@@ -144,7 +144,6 @@ pub(super) fn config(document: Document, direct_peer: DirectPeer) -> Result<Conf
     Ok(Config {
         role: document.role,
         mode,
-        trust,
         policy: Policy::new(document.profile, Some(KeyPurpose::ClientAuth)),
         limits: limits(&document.limits)?,
         request,
@@ -154,7 +153,11 @@ pub(super) fn config(document: Document, direct_peer: DirectPeer) -> Result<Conf
         authz_policies,
         keep_forwarded_header,
         direct_peer_address: document.source.connection.direct_peer_address,
-        warnings: forwarded.iter().flat_map(source::warnings).collect(),
+        warnings: forwarded
+            .iter()
+            .filter_map(|forwarded| source::warning(forwarded, trust.as_ref()))
+            .collect(),
+        trust,
         forwarded,
     })
 }

@@ -11,6 +11,7 @@ use crate::forwarded::presets::{Names, Preset};
 use crate::limits::{RELAYS, XFCC_ELEMENTS};
 use crate::pipeline::FORWARDED_HEADER;
 use crate::relay::{Addresses, Forwarded, RelayNames, RelayRule};
+use crate::trust::Trust;
 
 const PATH: &str = "source.header";
 const RELAY: &str = "source.header.relay";
@@ -43,19 +44,33 @@ pub(super) fn forwarded(
     })
 }
 
-pub(super) fn warnings(forwarded: &Forwarded) -> Option<ConfigWarning> {
-    match forwarded.relay {
-        RelayRule::Anybody => Some(ConfigWarning {
-            path: "source.header.relay.trustAnyRelay",
-            what: "whoever reaches this listener may pass as any client whose certificate he has \
-                   seen",
-        }),
-        RelayRule::Nobody => Some(ConfigWarning {
-            path: RELAY,
-            what: "names nobody, so that every request counts as one without a certificate",
-        }),
-        RelayRule::At(_) | RelayRule::Named { .. } => None,
-    }
+pub(super) fn warning(forwarded: &Forwarded, clients: Option<&Trust>) -> Option<ConfigWarning> {
+    let (path, what) = match &forwarded.relay {
+        RelayRule::Anybody => (
+            "source.header.relay.trustAnyRelay",
+            "whoever reaches this listener may pass as any client whose certificate he has seen",
+        ),
+        RelayRule::Nobody => (
+            RELAY,
+            "names nobody, so that every request counts as one without a certificate",
+        ),
+        RelayRule::At(Addresses(blocks)) if blocks.iter().any(|block| block.holds_all()) => (
+            "source.header.relay.addresses",
+            "hold every address: whoever reaches this listener may pass as any client whose \
+             certificate he has seen",
+        ),
+        RelayRule::Named { trust, .. }
+            if clients.is_some_and(|clients| clients.shares_ca(trust)) =>
+        {
+            (
+                "source.header.relay.mtls.trustConfig",
+                "shares a CA with trustConfig: a client to whom it gives one of sanMatch's names \
+             passes as the relay",
+            )
+        }
+        RelayRule::At(_) | RelayRule::Named { .. } => return None,
+    };
+    Some(ConfigWarning { path, what })
 }
 
 /// The headers that are read, without who is believed about them.
