@@ -15,7 +15,7 @@ unexport MAKEFLAGS
 # How long `make fuzz` runs each target.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help tools wasm build demo test conform fuzz fuzz-smoke fmt lint fixtures clean prereqs envoy producers cxx
+.PHONY: help tools wasm build demo test bench conform fuzz fuzz-smoke fmt lint fixtures clean prereqs envoy producers bench-wasm cxx
 
 help: ## print this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -23,9 +23,12 @@ help: ## print this table
 demo: wasm envoy ## run the filter in Envoy and show what it accepts and refuses
 	cargo run --locked -q -p mtls-gate -- demo
 
-test: wasm envoy producers ## run all tests, those with Envoy and a minute of fuzzing included
+test: wasm bench-wasm envoy producers ## run all tests, those with Envoy and a minute of fuzzing included
 	cargo test --workspace --locked
 	@scripts/fuzz.sh smoke
+
+bench: bench-wasm envoy ## run the benchmarks, those that compare with wasm in Envoy included
+	cargo bench --locked -p mtls-gate --bench '*'
 
 conform: prereqs ## run the conformance suites of ../shared/conformance and our goldens
 	cargo run --locked -q -p mtls-gate -- conform all --data $(or $(DATA),../shared/conformance)
@@ -76,6 +79,9 @@ envoy: prereqs
 
 producers: prereqs
 	@scripts/tools.sh producers
+
+bench-wasm: prereqs
+	@scripts/wasm.sh bench
 
 # Only fuzzing needs it.
 cxx: prereqs

@@ -3,6 +3,7 @@
 #
 #   scripts/wasm.sh std    see to a standard library for wasm32
 #   scripts/wasm.sh build  build the filter into target/mtls_gate_filter.wasm
+#   scripts/wasm.sh bench  build what benchmarks run in Envoy, likewise
 #   scripts/wasm.sh lint   clippy as for wasm32, where rustup has its library
 #
 # The standard library for wasm32 comes from one of two places:
@@ -18,7 +19,7 @@
 
 target=wasm32-unknown-unknown
 package=mtls-gate-filter
-artifact=mtls_gate_filter.wasm
+bench_package=mtls-gate-bench-filter
 # How long `rustup target add` may take, in seconds.
 limit=${MTLS_GATE_RUSTUP_SECONDS:-60}
 # Holds the version of the Rust for which rustup failed and Debian's packages
@@ -158,7 +159,7 @@ std() {
 # Every directory is named, so that the result is found whatever the user's
 # settings are, and each compiler has its own, so that neither undoes the other's.
 build() {
-  local way dir
+  local way dir package=$1 artifact=${1//-/_}.wasm
   # The same bytes wherever it is built, and no word about where.
   local cargo_home=${CARGO_HOME:-$HOME/.cargo}
   local remap="'--remap-path-prefix=$cargo_home=cargo', '--remap-path-prefix=$PWD=mtls-gate'"
@@ -178,12 +179,12 @@ build() {
     cp "$dir/$target/wasm/$artifact" "target/$artifact.new"
     mv "target/$artifact.new" "target/$artifact"
   fi
-  say "filter: target/$artifact ($(wc -c <"target/$artifact") bytes)"
+  say "$package: target/$artifact ($(wc -c <"target/$artifact") bytes)"
 }
 
 lint() {
   if has_std; then
-    cargo clippy --locked -p "$package" --target "$target" -- -D warnings
+    cargo clippy --locked -p "$package" -p "$bench_package" --target "$target" -- -D warnings
   else
     say "clippy for $target skipped: no standard library for it from rustup"
   fi
@@ -191,7 +192,8 @@ lint() {
 
 case ${1:-} in
 std) std ;;
-build) build ;;
+build) build "$package" ;;
+bench) build "$bench_package" ;;
 lint) lint ;;
-*) die "usage: scripts/wasm.sh std|build|lint" ;;
+*) die "usage: scripts/wasm.sh std|build|bench|lint" ;;
 esac

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::testbed::client::ClientIdentity;
+use crate::testbed::forwarded;
 use mtls_gate_core::error::Refusal;
 use mtls_gate_core::variables::Variable;
 use mtls_gate_core::x509::UnixSeconds;
@@ -243,15 +244,10 @@ impl Golden {
         document
     }
 
-    /// The chain as Envoy forwards it, end entity first.
+    /// The chain as Envoy forwards it.
     #[must_use]
     pub fn forwarded_header(&self) -> String {
-        let end_entity = self.chain().first().copied().unwrap_or_default();
-        format!(
-            "Hash=00;Cert=\"{}\";Chain=\"{}\"",
-            escaped(end_entity),
-            escaped(&self.chain_pem)
-        )
+        forwarded::xfcc(&self.chain())
     }
 
     /// The PEM blocks of the chain, end entity first.
@@ -337,16 +333,6 @@ fn words_of(rule: &str) -> Option<&'static str> {
         "unsupported_signature_algorithm" | "weak_hash" => "signature algorithm",
         _ => return None,
     })
-}
-
-/// PEM as Envoy forwards it: five characters percent-encoded.
-#[must_use]
-pub fn escaped(pem: &str) -> String {
-    pem.replace('\n', "%0A")
-        .replace(' ', "%20")
-        .replace('+', "%2B")
-        .replace('/', "%2F")
-        .replace('=', "%3D")
 }
 
 /// The header that carries a variable in tests: `X-` and the variable's name with hyphens.

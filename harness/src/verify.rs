@@ -1,5 +1,7 @@
 //! `mtls-gate verify`: one chain through the same core as in the filter.
 
+mod forwarded;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,11 +20,14 @@ use mtls_gate_core::trust::{Trust, TrustStore};
 use mtls_gate_core::variables::{Variable, Variables};
 use mtls_gate_core::x509::{Certificate, Crl, KeyPurpose, Name, UnixSeconds};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::resources::{self, ResourceError};
+
+use forwarded::{Decoded, HeaderOptions};
 
 /// Bounds on files; what a request may hold is bounded by the same limits as in the filter.
 const FILE_BOUNDS: Bounds = Bounds {
@@ -46,8 +51,11 @@ pub struct VerifyOptions {
     #[arg(long, value_name = "FILE", requires = "anchors")]
     intermediates: Option<PathBuf>,
     /// The chain as a client presents it, end entity first, as PEM
-    #[arg(long, value_name = "FILE")]
-    chain: PathBuf,
+    #[arg(long, value_name = "FILE", conflicts_with = "header")]
+    #[arg(required_unless_present = "header")]
+    chain: Option<PathBuf>,
+    #[command(flatten)]
+    forwarded: HeaderOptions,
     /// The time to validate at [default: now]
     #[arg(long, value_name = "RFC3339", value_parser = parse_time)]
     time: Option<UnixSeconds>,
@@ -142,6 +150,24 @@ pub enum VerifyError {
         /// What is wrong.
         fault: mtls_gate_core::x509::ParseError,
     },
+    /// Nobody can tell which headers are read, and how.
+    #[error("{of}: {path}: {reason}")]
+    Source {
+        /// The file or the option.
+        of: String,
+        /// The field.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A line of --header is no header.
+    #[error("{}: line {number}: not `Name: value`", path.display())]
+    HeaderLine {
+        /// The file.
+        path: PathBuf,
+        /// Which line, from 1.
+        number: usize,
+    },
     /// The result could not be printed.
     #[error("printing: {0}")]
     Print(#[from] io::Error),
@@ -160,7 +186,8 @@ pub(crate) fn parse_time(text: &str) -> Result<UnixSeconds, String> {
 pub fn run(options: &VerifyOptions, out: &mut impl Write) -> Result<bool, VerifyError> {
     let (trust, mut warnings) = trust(options)?;
     let trust = trust.with_revocation(revocation(options, &mut warnings)?);
-    let chain = certificates_der(&options.chain)?;
+    let limits = RequestLimits::default();
+    let (chain, presented) = presented(options, &limits)?;
     let profile = match options.profile {
         ProfileName::Google => Profile::Google,
         ProfileName::Rfc5280 => Profile::Rfc5280,
@@ -174,16 +201,15 @@ pub fn run(options: &VerifyOptions, out: &mut impl Write) -> Result<bool, Verify
         strict: options.strict,
         ..Policy::new(profile, purpose)
     };
-    let limits = RequestLimits::default();
     let client_cert = ClientCert::judge(
-        ForwardedChain::from_der(chain, &limits),
+        chain,
         Some(&trust),
         &policy,
         &limits,
         mtls_gate_rustcrypto::ALGORITHMS,
         options.time.or_else(now),
     );
-    let verdict = Verdict::new(&client_cert, &warnings);
+    let verdict = Verdict::new(&client_cert, presented, &warnings);
     if options.json {
         writeln!(out, "{:#}", verdict.to_json())?;
     } else {
@@ -198,6 +224,39 @@ pub fn run(options: &VerifyOptions, out: &mut impl Write) -> Result<bool, Verify
 pub(crate) fn now() -> Option<UnixSeconds> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     i64::try_from(since.as_secs()).ok().map(UnixSeconds)
+}
+
+/// What is judged, and where it was found.
+fn presented(
+    options: &VerifyOptions,
+    limits: &RequestLimits,
+) -> Result<(ForwardedChain, Presented), VerifyError> {
+    let (file, headers, chain) = match (&options.forwarded.header, &options.chain) {
+        (Some(file), _) => {
+            let Decoded { chain, headers } = options.forwarded.decode(file, limits)?;
+            (Some(file), Some(headers), chain)
+        }
+        (None, Some(file)) => {
+            let chain = ForwardedChain::from_der(certificates_der(file)?, limits);
+            (Some(file), None, chain)
+        }
+        // The command line does not allow it.
+        (None, None) => (None, None, ForwardedChain::Absent),
+    };
+    let certificates = match &chain {
+        ForwardedChain::Absent | ForwardedChain::Undecodable(_) => Vec::new(),
+        ForwardedChain::Present { end_entity, others } => {
+            let others = others.iter().flatten();
+            let all = core::iter::once(end_entity).chain(others);
+            all.map(|der| hex(&Sha256::digest(der))).collect()
+        }
+    };
+    let presented = Presented {
+        file: file.cloned(),
+        headers,
+        certificates,
+    };
+    Ok((chain, presented))
 }
 
 fn trust(options: &VerifyOptions) -> Result<(Trust, Vec<String>), VerifyError> {
@@ -280,8 +339,18 @@ fn revocation(
     Ok(Revocation::new(mode, crls))
 }
 
+/// Where the chain was found.
+struct Presented {
+    file: Option<PathBuf>,
+    /// With --header, the names of those that were read.
+    headers: Option<Vec<String>>,
+    /// SHA-256 of each that could be decoded.
+    certificates: Vec<String>,
+}
+
 /// What is printed.
 struct Verdict<'a> {
+    presented: Presented,
     verified: bool,
     reason: String,
     variables: Variables,
@@ -290,7 +359,7 @@ struct Verdict<'a> {
 }
 
 impl<'a> Verdict<'a> {
-    fn new(client_cert: &'a ClientCert, warnings: &'a [String]) -> Self {
+    fn new(client_cert: &'a ClientCert, presented: Presented, warnings: &'a [String]) -> Self {
         let (reason, path) = match client_cert {
             ClientCert::Off => (Refusal::NotPerformed.to_string(), Vec::new()),
             ClientCert::Unverified { refusal, .. } => (refusal.to_string(), Vec::new()),
@@ -305,6 +374,7 @@ impl<'a> Verdict<'a> {
             }
         };
         Self {
+            presented,
             verified: client_cert.is_verified(),
             reason,
             variables: Variables::from(client_cert),
@@ -337,6 +407,11 @@ impl<'a> Verdict<'a> {
         json!({
             "verified": self.verified,
             "reason": self.reason,
+            "presented": {
+                "file": self.presented.file,
+                "headers": self.presented.headers,
+                "certificates": self.presented.certificates,
+            },
             "variables": variables,
             "path": path,
             "warnings": self.warnings,
@@ -355,6 +430,20 @@ impl<'a> Verdict<'a> {
             text.push_str(&format!(": {}", self.reason));
         }
         text.push('\n');
+        if let Some(headers) = &self.presented.headers {
+            text.push_str(
+                &match (headers.as_slice(), self.presented.certificates.len()) {
+                    ([], _) => "forwarded: none of the headers is there\n".to_owned(),
+                    (headers, 1) => format!("forwarded: 1 certificate in {}\n", headers.join(", ")),
+                    (headers, count) => {
+                        format!(
+                            "forwarded: {count} certificates in {}\n",
+                            headers.join(", ")
+                        )
+                    }
+                },
+            );
+        }
         if !self.path.is_empty() {
             text.push('\n');
             let mut table = Table::new();

@@ -9,7 +9,7 @@ use mtls_gate::fixtures::der;
 use mtls_gate::fixtures::keys::{Hash, RsaKeys, Signature};
 use mtls_gate::fixtures::mint::{Cert, Issued, NOT_BEFORE, UNKNOWN_EXTENSION, eku, key_usage};
 use mtls_gate::goldens::{self, Golden, testdata};
-use mtls_gate::testbed::client::{self, ClientOptions, Outcome};
+use mtls_gate::testbed::client::{self, ClientIdentity, ClientOptions, Outcome};
 use mtls_gate::testbed::echo::{Echo, EchoReply};
 use mtls_gate::testbed::envoy::{Envoy, EnvoyConfig, ServerCertificate, filter_file};
 use serde_json::{Value, json};
@@ -201,6 +201,9 @@ fn cases() -> Vec<(&'static str, Files, Files)> {
         good().with("server-tls-policy", &policy)
     };
     let action = json!({ "requestHeadersToRemove": ["X-A"] });
+    let behind = |relay: &Value| usual(REJECT).with("settings", &behind_relay(relay));
+    let anyone_named = |ca: &Issued| relay_by_name(&trust(&[ca], &[]));
+    let at = |blocks: &[&str]| behind(&json!({ "addresses": blocks }));
     vec![
         (
             "schema",
@@ -361,7 +364,69 @@ fn cases() -> Vec<(&'static str, Files, Files)> {
             usual(ALLOW).with("authz-policy", &authz("DENY", "notSources")),
             usual(ALLOW).with("authz-policy", &authz("DENY", "sources")),
         ),
+        (
+            "authz-relay-address",
+            behind(&anyone_named(&relay_root())).with("authz-policy", &authz("ALLOW", "sources")),
+            behind(&anyone_named(&relay_root())).with("authz-policy", &from_loopback()),
+        ),
+        (
+            "relay-anybody",
+            at(&["10.0.0.0/8", "2001:db8::/32"]),
+            at(&["10.0.0.0/8", "::/0"]),
+        ),
+        (
+            "relay-closed",
+            behind(&anyone_named(&relay_root())),
+            usual(REJECT).with("settings", &{
+                let mut closing = behind_relay(&anyone_named(&relay_root()));
+                closing["rejection"] = json!({ "action": "CLOSE" });
+                closing
+            }),
+        ),
+        (
+            "relay-nobody",
+            behind(&anyone_named(&relay_root())),
+            behind(&json!({})),
+        ),
+        (
+            "relay-trust-shared",
+            behind(&anyone_named(&relay_root())),
+            behind(&anyone_named(&root())),
+        ),
     ]
+}
+
+/// A CA that clients have no certificates from.
+fn relay_root() -> Issued {
+    Cert::ca("relay root").self_signed()
+}
+
+fn relay_by_name(trust_config: &Value) -> Value {
+    json!({ "mtls": {
+        "trustConfig": trust_config,
+        "sanMatch": { "dnsNames": ["relay.test"] },
+    } })
+}
+
+fn behind_relay(relay: &Value) -> Value {
+    json!({
+        "source": {
+            "connection": { "directPeerAddress": "NETWORK_FILTER" },
+            "header": { "preset": "RFC9440", "relay": relay },
+        },
+        "rejection": { "action": "RESPOND" },
+    })
+}
+
+/// A policy by the direct peer's address.
+fn from_loopback() -> Value {
+    json!({
+        "name": "from-here",
+        "action": "ALLOW",
+        "httpRules": [{ "from": { "sources": [{
+            "ipBlocks": [{ "prefix": "127.0.0.0", "length": 8 }],
+        }] } }],
+    })
 }
 
 #[test]
@@ -395,6 +460,82 @@ fn every_finding_is_found_where_it_is_and_nowhere_else() {
         })
         .collect();
     assert_eq!(seen, documented);
+}
+
+/// Relays, further: each way to believe anybody, and what the relays' own trust config lacks.
+#[test]
+fn relays_are_looked_over_like_clients() {
+    let found = |settings: &Value| {
+        let (findings, _) = usual(REJECT).with("settings", settings).findings(&[]);
+        let text = |finding: &Value, field: &str| finding[field].as_str().unwrap().to_owned();
+        let mut found: Vec<_> = findings
+            .iter()
+            .map(|finding| format!("{} {}", text(finding, "id"), text(finding, "path")))
+            .collect();
+        found.sort();
+        found
+    };
+    let relay = |relay: &Value| found(&behind_relay(relay));
+    assert_eq!(
+        relay(&json!({ "trustAnyRelay": true })),
+        ["relay-anybody source.header.relay.trustAnyRelay"]
+    );
+    assert_eq!(
+        relay(&json!({ "addresses": ["0.0.0.0/0"] })),
+        ["relay-anybody source.header.relay.addresses"]
+    );
+    assert_eq!(
+        relay(&json!({ "addresses": ["10.0.0.1/8", "10.0.0.0/8", "x"] })),
+        [
+            "refused source.header.relay.addresses[0]",
+            "refused source.header.relay.addresses[2]"
+        ]
+    );
+    // Nobody tells the address.
+    let mut settings = behind_relay(&json!({ "addresses": ["10.0.0.0/8"] }));
+    settings["source"]["connection"] = json!({});
+    assert_eq!(found(&settings), ["refused source.header.relay.addresses"]);
+    // The same key under another name, and as an intermediate of the clients'.
+    let renamed = Cert::ca("config root").subject(der::name(&[("CN", "renamed")]));
+    let shared = ["relay-trust-shared source.header.relay.mtls.trustConfig"];
+    assert_eq!(
+        relay(&relay_by_name(&trust(&[&renamed.self_signed()], &[]))),
+        shared
+    );
+    let int = Cert::ca("config int").by(&root());
+    assert_eq!(
+        relay(&relay_by_name(&trust(&[&relay_root()], &[&int])))
+            .last()
+            .unwrap(),
+        shared[0]
+    );
+    let certificates = "source.header.relay.mtls.trustConfig.trustStores[0]";
+    let expired = Cert::ca("relay root").expired().self_signed();
+    assert_eq!(
+        relay(&relay_by_name(&trust(&[&expired, &relay_root()], &[]))),
+        [format!(
+            "certificate-expired {certificates}.trustAnchors[0].pemCertificate"
+        )]
+    );
+    let mut broken = trust(&[&relay_root()], &[]);
+    broken["trustStores"][0]["trustAnchors"][0]["pemCertificate"] = json!("x");
+    assert_eq!(
+        relay(&relay_by_name(&broken)),
+        [format!(
+            "not-a-certificate {certificates}.trustAnchors[0].pemCertificate"
+        )]
+    );
+    // Without anchors, and what is wrong behind that.
+    let mut nothing = relay_by_name(&json!({}));
+    nothing["mtls"]["sanMatch"] = json!({ "dnsNames": ["*.test"], "uris": [""] });
+    assert_eq!(
+        relay(&nothing),
+        [
+            "nothing-trusted source.header.relay.mtls.trustConfig",
+            "refused source.header.relay.mtls.sanMatch.dnsNames[0]",
+            "refused source.header.relay.mtls.sanMatch.uris[0]",
+        ]
+    );
 }
 
 /// The key purposes again: when it is certain, when it is not, and under the other profile.
@@ -880,13 +1021,7 @@ fn addresses_and_names_of_backends_are_told_apart() {
 #[test]
 fn envoy_serves_the_network_filter_that_is_written() {
     let gate = Gate::new();
-    let policies = json!({
-        "name": "from-here",
-        "action": "ALLOW",
-        "httpRules": [{ "from": { "sources": [{
-            "ipBlocks": [{ "prefix": "127.0.0.0", "length": 8 }],
-        }] } }],
-    });
+    let policies = from_loopback();
     let document = gate.golden.document();
     let write = |more: &[&str]| {
         let set = files()
@@ -972,10 +1107,14 @@ impl Gate {
     fn get(&self, envoy: &Envoy, with_certificate: bool) -> Outcome {
         let identity = self.golden.identity();
         let identity = with_certificate.then_some(&identity);
+        self.get_as(envoy, identity, &["X-On: off"])
+    }
+
+    fn get_as(&self, envoy: &Envoy, peer: Option<&ClientIdentity>, lines: &[&str]) -> Outcome {
         let port = envoy.port("gate").unwrap();
         let options = ClientOptions::default();
-        let mut connection = client::connect(port, "gate.test", identity, &options).unwrap();
-        connection.get("gate.test", "/", &["X-On: off"]).unwrap()
+        let mut connection = client::connect(port, "gate.test", peer, &options).unwrap();
+        connection.get("gate.test", "/", lines).unwrap()
     }
 }
 
@@ -1012,4 +1151,90 @@ fn envoy_serves_what_is_written() {
         [gate.golden.expected.variables["client_cert_leaf"].as_str()]
     );
     assert_eq!(get(false).status, 418);
+}
+
+/// What Envoy does to its own header depends on whose it is.
+#[test]
+fn the_header_of_another_envoy_is_left_alone() {
+    let details = |header: Value| {
+        let mut settings = behind_relay(&json!({}));
+        settings["source"]["header"] = header;
+        let set = usual(REJECT).with("settings", &settings);
+        let (output, _) = set.run("envoy", &["--json", "--network-filter"]);
+        let bootstrap: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", stderr(&output)));
+        let filters = "/static_resources/listeners/0/filter_chains/0/filters/1/typed_config";
+        let manager = bootstrap.pointer(filters).unwrap();
+        assert!(manager.get("set_current_client_cert_details").is_none());
+        let details = manager["forward_client_cert_details"].as_str();
+        details.unwrap().to_owned()
+    };
+    let named = relay_by_name(&trust(&[&relay_root()], &[]));
+    let by_address = json!({ "addresses": ["10.0.0.0/8"] });
+    let anybody = json!({ "trustAnyRelay": true });
+    let envoy = |relay: &Value| json!({ "preset": "ENVOY", "relay": relay });
+    assert_eq!(details(envoy(&named)), "FORWARD_ONLY");
+    assert_eq!(details(envoy(&by_address)), "ALWAYS_FORWARD_ONLY");
+    assert_eq!(details(envoy(&anybody)), "ALWAYS_FORWARD_ONLY");
+    assert_eq!(details(envoy(&json!({}))), "SANITIZE");
+    let encoding =
+        |name: Value| json!({ "encoding": "XFCC", "certificateHeader": name, "relay": named });
+    assert_eq!(
+        details(encoding(json!("X-Forwarded-Client-Cert"))),
+        "FORWARD_ONLY"
+    );
+    assert_eq!(details(encoding(json!("X-Other"))), "SANITIZE");
+    assert_eq!(
+        details(json!({ "preset": "RFC9440", "relay": named })),
+        "SANITIZE"
+    );
+}
+
+/// The bootstrap for a relay with a certificate, and for one without, in a real Envoy.
+#[test]
+fn envoy_believes_the_relay_that_is_written() {
+    let gate = Gate::new();
+    let relay = goldens::named("direct_from_anchor").unwrap();
+    let start = |mode: &str, believed: &Value, more: &[&str]| {
+        let settings = json!({ "source": { "header": { "preset": "ENVOY", "relay": believed } } });
+        let set = files()
+            .with("trust-config", &gate.golden.document()["trustConfig"])
+            .with("server-tls-policy", &policy(mode))
+            .with(
+                "headers",
+                &headers(&["X-Client-Cert-Leaf:{client_cert_leaf}"]),
+            )
+            .with("settings", &settings);
+        gate.start(&gate.write(set, more).unwrap())
+    };
+    let line = format!(
+        "x-forwarded-client-cert: {}",
+        gate.golden.forwarded_header()
+    );
+    let seen = |envoy: &Envoy, peer: Option<&ClientIdentity>, lines: &[&str]| {
+        let outcome = gate.get_as(envoy, peer, lines);
+        let response = outcome.response()?;
+        let reply = EchoReply::parse(&response.body).unwrap();
+        assert!(reply.all("x-forwarded-client-cert").is_empty());
+        Some(reply.all("x-client-cert-leaf")[0].to_owned())
+    };
+    let leaf = &gate.golden.expected.variables["client_cert_leaf"];
+    let some = |leaf: &str| Some(leaf.to_owned());
+    let named = json!({ "mtls": {
+        "trustConfig": relay.document()["trustConfig"],
+        "sanMatch": { "dnsNames": ["client.mtls-gate.test"] },
+    } });
+    let envoy = start(ALLOW, &named, &[]);
+    let identity = relay.identity();
+    assert_eq!(seen(&envoy, Some(&identity), &[&line]), some(leaf));
+    assert_eq!(seen(&envoy, Some(&identity), &[]), some(""));
+    assert_eq!(seen(&envoy, None, &[&line]), some(""));
+    // The network filter tells the address, and leaves the rest to the other.
+    let here = json!({ "addresses": ["127.0.0.0/8"] });
+    let envoy = start(REJECT, &here, &["--network-filter"]);
+    assert_eq!(seen(&envoy, None, &[&line]), some(leaf));
+    assert_eq!(seen(&envoy, None, &[]), None);
+    let elsewhere = json!({ "addresses": ["192.0.2.0/24"] });
+    let envoy = start(REJECT, &elsewhere, &["--network-filter"]);
+    assert_eq!(seen(&envoy, None, &[&line]), None);
 }

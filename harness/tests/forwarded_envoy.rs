@@ -9,6 +9,7 @@ use mtls_gate::testbed::envoy::{
     Chain, Envoy, EnvoyConfig, FilterDocument, Listener, ServerCertificate, WasmFilter, bootstrap,
     filter_file,
 };
+use mtls_gate::testbed::forwarded::byte_sequence;
 use serde_json::{Value, json};
 
 fn golden(name: &str) -> Golden {
@@ -21,11 +22,6 @@ fn identity(golden: &Golden) -> ClientIdentity {
         chain_pem: golden.chain_pem.clone().into_bytes(),
         key_pem: golden.key_pem.clone().into_bytes(),
     }
-}
-
-fn byte_sequence(pem: &str) -> String {
-    let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-    format!(":{body}:")
 }
 
 /// What the backend gets: present, verified, fingerprint.

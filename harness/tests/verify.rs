@@ -5,9 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use mtls_gate::goldens::{self, Golden};
+use mtls_gate::testbed::forwarded::{base64_der, byte_sequence, percent_encoded, xfcc, xfcc_json};
 use mtls_gate_core::variables::Variable;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 fn verify(arguments: &[&str]) -> Output {
@@ -213,7 +216,7 @@ fn trust_configs_of_the_guides_are_read_with_warnings() {
         let output = verify(&["--trust-config", &file, "--chain", &chain, "--json"]);
         assert_eq!(output.status.code(), Some(0), "{yaml}\n{}", stderr(&output));
         let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(verdict["warnings"], serde_json::json!(warnings));
+        assert_eq!(verdict["warnings"], json!(warnings));
     }
 }
 
@@ -348,4 +351,340 @@ fn a_crl_that_cannot_be_read_is_left_out_with_a_warning() {
     assert_eq!(run(&broken, "best-effort").status.code(), Some(0));
     let text = stdout(&run(&broken, "off"));
     assert!(text.starts_with("verified\n"), "{text}");
+}
+
+/// A way to forward a chain: the options that name it, and the lines of one with an end entity and
+/// an intermediate.
+struct Forwarding {
+    options: Vec<&'static str>,
+    lines: Vec<(&'static str, String)>,
+}
+
+fn forwarding(options: &[&'static str], lines: &[(&'static str, String)]) -> Forwarding {
+    Forwarding {
+        options: options.to_vec(),
+        lines: lines.to_vec(),
+    }
+}
+
+/// One preset of each family that forwards the whole chain.
+fn forwardings(golden: &Golden) -> Vec<Forwarding> {
+    let chain = golden.chain();
+    let [end_entity, intermediate] = chain[..] else {
+        panic!("{}", golden.name);
+    };
+    let named = |preset| vec!["--preset", preset, "--certificate-header", "X-Cert"];
+    let der = |pem: &str| STANDARD.decode(base64_der(pem)).unwrap();
+    let joined = base64_der(end_entity) + "," + &base64_der(intermediate);
+    vec![
+        forwarding(
+            &["--preset", "ENVOY"],
+            &[("x-forwarded-client-cert", xfcc(&chain))],
+        ),
+        forwarding(
+            &["--preset", "envoy", "--elements", "1"],
+            &[("X-Forwarded-Client-Cert", xfcc_json(&chain))],
+        ),
+        forwarding(
+            &["--preset", "RFC9440"],
+            &[
+                ("Client-Cert", byte_sequence(end_entity)),
+                ("Client-Cert-Chain", byte_sequence(intermediate)),
+            ],
+        ),
+        forwarding(
+            &[&named("GOOGLE_ALB")[..], &["--chain-header", "X-Chain"]].concat(),
+            &[
+                ("X-Cert", byte_sequence(end_entity)),
+                ("X-Chain", byte_sequence(intermediate)),
+            ],
+        ),
+        forwarding(
+            &["--preset", "aws-alb-passthrough"],
+            &[("X-Amzn-Mtls-Clientcert", percent_encoded(&golden.chain_pem))],
+        ),
+        forwarding(
+            &[&named("HAPROXY")[..], &["--chain-header", "X-Chain"]].concat(),
+            &[
+                ("X-Cert", STANDARD.encode(der(end_entity))),
+                ("X-Chain", STANDARD.encode(der(intermediate))),
+            ],
+        ),
+        forwarding(
+            &[
+                &named("APACHE")[..],
+                &["--numbered-chain-headers", "X-Chain-"],
+            ]
+            .concat(),
+            &[
+                ("X-Cert", end_entity.replace('\n', " ")),
+                ("X-Chain-0", intermediate.replace('\n', " ")),
+            ],
+        ),
+        forwarding(
+            &["--preset", "TRAEFIK"],
+            &[("X-Forwarded-Tls-Client-Cert", joined)],
+        ),
+    ]
+}
+
+/// `verify --header` of these lines against the golden's anchors, and what it says in JSON.
+fn verify_header(golden: &Golden, options: &[&str], lines: &str) -> (Option<i32>, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let header = write(&folder, "headers.txt", lines);
+    let anchors = case_file(&golden.name, "anchors.pem");
+    let time = &golden.case.time;
+    let usual = [
+        "--anchors",
+        &anchors,
+        "--time",
+        time,
+        "--json",
+        "--header",
+        &header,
+    ];
+    let output = verify(&[&usual, options].concat());
+    let verdict = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{options:?}: {error}: {}", stderr(&output)));
+    (output.status.code(), verdict)
+}
+
+fn text(lines: &[(&str, String)]) -> String {
+    let lines = lines
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\n"));
+    lines.collect()
+}
+
+#[test]
+fn a_forwarded_chain_is_judged_like_one_in_a_file() {
+    let golden = golden("one_intermediate");
+    for Forwarding { options, lines } in forwardings(&golden) {
+        let (code, verdict) = verify_header(&golden, &options, &text(&lines));
+        assert_eq!(code, Some(0), "{options:?}: {verdict:#}");
+        let names: Vec<String> = lines.iter().map(|(name, _)| name.to_lowercase()).collect();
+        let presented = &verdict["presented"];
+        assert_eq!(presented["headers"], json!(names), "{options:?}");
+        assert_eq!(presented["certificates"].as_array().unwrap().len(), 2);
+        assert_eq!(
+            presented["certificates"][0], verdict["path"][0]["sha256"],
+            "{options:?}"
+        );
+        for variable in Variable::ALL {
+            let name = variable.name();
+            let expected = golden.expected.variables[name].as_str();
+            assert_eq!(verdict["variables"][name], expected, "{options:?} {name}");
+        }
+    }
+}
+
+/// The end entity's value with its first `MII`, where DER begins, spoilt; and all that stands for
+/// no certificate.
+#[test]
+fn malformed_and_missing_headers_are_told_apart() {
+    let golden = golden("one_intermediate");
+    let error = |verdict: &Value| {
+        let error = &verdict["variables"]["client_cert_error"];
+        error.as_str().unwrap().to_owned()
+    };
+    for Forwarding { options, lines } in forwardings(&golden) {
+        let mut broken = lines.clone();
+        let value = &mut broken[0].1;
+        assert!(value.contains("MII"), "{value}");
+        *value = value.replacen("MII", "M!I", 1);
+        let (code, verdict) = verify_header(&golden, &options, &text(&broken));
+        assert_eq!(code, Some(1), "{options:?}");
+        assert_eq!(error(&verdict), "client_cert_validation_failed");
+        let reason = verdict["reason"].as_str().unwrap();
+        assert!(
+            reason.contains("not base64") || reason.contains("not a Byte Sequence"),
+            "{options:?}: {reason}"
+        );
+        assert_eq!(verdict["presented"]["certificates"], json!([]));
+        assert!(
+            !verdict["presented"]["headers"]
+                .as_array()
+                .unwrap()
+                .is_empty()
+        );
+        let empty: Vec<_> = lines
+            .iter()
+            .map(|(name, _)| (*name, String::new()))
+            .collect();
+        for nothing in [text(&empty), "X-Other: MII\n".to_owned(), String::new()] {
+            let (code, verdict) = verify_header(&golden, &options, &nothing);
+            assert_eq!(code, Some(1), "{options:?}");
+            assert_eq!(error(&verdict), "client_cert_not_provided");
+            assert_eq!(verdict["presented"]["certificates"], json!([]));
+        }
+        let twice = [&lines[..1], &lines].concat();
+        let (code, verdict) = verify_header(&golden, &options, &text(&twice));
+        assert_eq!(
+            (code, error(&verdict).as_str()),
+            (Some(1), "client_cert_validation_failed")
+        );
+        let reason = verdict["reason"].as_str().unwrap();
+        assert!(reason.contains("occurs 2 times"), "{options:?}: {reason}");
+    }
+}
+
+/// The lines as `curl -v` prints them, folded ones, a List on several lines, and the whole of
+/// `source.header` in a file.
+#[test]
+fn header_files_are_read_as_they_come() {
+    let golden = golden("eku_upper_intermediate_without");
+    let chain = golden.chain();
+    assert_eq!(chain.len(), 3);
+    let lines = format!(
+        "> Host: a.test\r\n> Client-Cert: {}\r\n> client-cert-chain: {}\r\n\r\nClient-Cert-Chain:{}\n",
+        byte_sequence(chain[0]),
+        byte_sequence(chain[1]),
+        byte_sequence(chain[2])
+    );
+    let (_, verdict) = verify_header(&golden, &["--preset", "RFC9440"], &lines);
+    let presented = &verdict["presented"];
+    assert_eq!(
+        presented["headers"],
+        json!(["client-cert", "client-cert-chain"])
+    );
+    assert_eq!(presented["certificates"].as_array().unwrap().len(), 3);
+    let folded = chain.join("").trim_end().replace('\n', "\n\t");
+    let folder = tempfile::tempdir().unwrap();
+    let source = json!({ "header": {
+        "encoding": "PEM",
+        "certificateHeader": "X-SSL-Cert",
+        "certificateHeaderHasChain": true,
+        "relay": { "addresses": ["10.0.0.0/8"] },
+    } });
+    let source = write(&folder, "source.yaml", &source.to_string());
+    let lines = format!("X-SSL-Cert: {folded}\n");
+    let (_, by_file) = verify_header(&golden, &["--source", &source], &lines);
+    assert_eq!(by_file["presented"]["headers"], json!(["x-ssl-cert"]));
+    assert_eq!(
+        by_file["presented"]["certificates"],
+        presented["certificates"]
+    );
+    assert_eq!(by_file["reason"], verdict["reason"]);
+    let header = write(&folder, "headers.txt", &lines);
+    let anchors = case_file(&golden.name, "anchors.pem");
+    let output = verify(&[
+        "--anchors",
+        &anchors,
+        "--header",
+        &header,
+        "--source",
+        &source,
+    ]);
+    let said = stdout(&output);
+    assert!(
+        said.contains("\nforwarded: 3 certificates in x-ssl-cert\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn unusable_headers_and_forms_exit_2_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let anchors = case_file("one_intermediate", "anchors.pem");
+    let chain = case_file("one_intermediate", "chain.pem");
+    let file = |name: &str, text: &str| write(&folder, name, text);
+    let fine = file("fine.txt", "Client-Cert: ::\n");
+    let no_header = file("no_header.txt", "Client-Cert: ::\nGET / HTTP/1.1\n");
+    let no_name = file("no_name.txt", " folded: from nothing\n");
+    let connection = file("connection.yaml", "connection: {}\n");
+    let unknown = file("unknown.yaml", "header: { presets: RFC9440 }\n");
+    let neither = file("neither.yaml", "header: {}\n");
+    let with = |header: &str, more: &[&str]| {
+        let usual = ["--anchors", &anchors, "--header", header];
+        verify(&[&usual, more].concat())
+    };
+    for (header, more, expected) in [
+        (
+            &no_header,
+            vec!["--preset", "RFC9440"],
+            "no_header.txt: line 2: not `Name: value`",
+        ),
+        (
+            &no_name,
+            vec!["--preset", "RFC9440"],
+            "no_name.txt: line 1: not `Name: value`",
+        ),
+        (
+            &"/nowhere".to_owned(),
+            vec!["--preset", "RFC9440"],
+            "/nowhere: No such file",
+        ),
+        (
+            &fine,
+            vec!["--preset", "NGINX"],
+            "--preset: header.certificateHeader: is missing",
+        ),
+        (
+            &fine,
+            vec!["--preset", "RFC9440", "--elements", "2"],
+            "--preset: header.elements: goes with XFCC only",
+        ),
+        (
+            &fine,
+            vec!["--preset", "ENVOY", "--certificate-header", "X-Cert"],
+            "header.certificateHeader: is not for this preset",
+        ),
+        (
+            &fine,
+            vec!["--source", &connection],
+            "connection.yaml: header: is missing",
+        ),
+        (
+            &fine,
+            vec!["--source", &unknown],
+            "unknown.yaml: header.presets: unknown field",
+        ),
+        (
+            &fine,
+            vec!["--source", &neither],
+            "neither.yaml: header: has neither a preset nor an encoding",
+        ),
+    ] {
+        let output = with(header, &more);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{more:?}: {said}");
+        assert!(
+            said.starts_with("error: ") && said.contains(expected),
+            "{said}"
+        );
+        assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    }
+    for (more, expected) in [
+        (vec![], "--preset <PRESET>"),
+        (
+            vec!["--preset", "SQUID"],
+            "expected one of `ENVOY`, `RFC9440`",
+        ),
+        (
+            vec!["--preset", "RFC9440", "--chain", &chain],
+            "cannot be used with",
+        ),
+        (
+            vec!["--preset", "RFC9440", "--source", &neither],
+            "cannot be used with",
+        ),
+        (
+            vec!["--source", &neither, "--elements", "1"],
+            "cannot be used with",
+        ),
+    ] {
+        let output = with(&fine, &more);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{more:?}: {said}");
+        assert!(said.contains(expected), "{said}");
+    }
+    let without = verify(&[
+        "--anchors",
+        &anchors,
+        "--chain",
+        &chain,
+        "--preset",
+        "RFC9440",
+    ]);
+    assert_eq!(without.status.code(), Some(2));
 }

@@ -92,6 +92,17 @@ impl Trust {
         one.into_iter().chain(many.into_iter().flatten())
     }
 
+    /// A CA of the one, anchor or intermediate, has the key of a CA of the other.
+    pub(crate) fn shares_ca(&self, other: &Self) -> bool {
+        let keys: BTreeSet<&[u8]> = self.cas().map(Certificate::spki).collect();
+        other.cas().any(|ca| keys.contains(ca.spki()))
+    }
+
+    fn cas(&self) -> impl Iterator<Item = &Certificate> {
+        self.stores()
+            .flat_map(|store| store.anchors.iter().chain(&store.intermediates))
+    }
+
     fn stores_mut(&mut self) -> impl Iterator<Item = &mut TrustStore> {
         let (one, many) = match &mut self.stores {
             Stores::One(store) => (Some(store), None),

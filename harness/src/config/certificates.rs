@@ -8,8 +8,9 @@ use mtls_gate_core::path::{self, KeyFault, PathFault, Policy, Profile};
 use mtls_gate_core::trust::TrustStore;
 use mtls_gate_core::x509::{Certificate, EcCurve, KeyKind, KeyPurpose, Name, UnixSeconds};
 use mtls_gate_rustcrypto::ALGORITHMS;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::core_errors::at;
 use super::finding::{FindingId, Findings};
 
 /// What the checks go by.
@@ -35,11 +36,17 @@ struct Store {
     whole: bool,
 }
 
-pub(super) fn check(document: &Map<String, Value>, rules: Rules, findings: &mut Findings<'_>) {
-    let Some(trust_config) = document.get("trustConfig") else {
-        return;
-    };
-    for store in stores(trust_config) {
+/// Against what clients' certificates are validated, and relays'.
+pub(super) fn check(document: &Value, rules: Rules, findings: &mut Findings<'_>) {
+    for path in ["trustConfig", "source.header.relay.mtls.trustConfig"] {
+        if let Some(trust_config) = at(document, path) {
+            check_trust_config(trust_config, path, rules, findings);
+        }
+    }
+}
+
+fn check_trust_config(trust_config: &Value, path: &str, rules: Rules, findings: &mut Findings<'_>) {
+    for store in stores(trust_config, path) {
         for entry in &store.anchors {
             issuer(entry, true, rules, findings);
         }
@@ -54,7 +61,7 @@ pub(super) fn check(document: &Map<String, Value>, rules: Rules, findings: &mut 
     }
     let allowlist = entries(
         trust_config.get("allowlistedCertificates"),
-        "trustConfig.allowlistedCertificates",
+        &format!("{path}.allowlistedCertificates"),
     );
     for entry in allowlist {
         allowlisted(&entry, rules, findings);
@@ -93,21 +100,18 @@ impl Store {
     }
 }
 
-fn stores(trust_config: &Value) -> Vec<Store> {
+fn stores(trust_config: &Value, path: &str) -> Vec<Store> {
     let list = trust_config.get("trustStores").and_then(Value::as_array);
     let numbered = list
         .into_iter()
         .flatten()
         .enumerate()
-        .map(|(index, store)| Store::read(store, &format!("trustConfig.trustStores[{index}]")));
+        .map(|(index, store)| Store::read(store, &format!("{path}.trustStores[{index}]")));
     let map = trust_config
         .get("spiffeTrustStores")
         .and_then(Value::as_object);
     let named = map.into_iter().flatten().map(|(domain, store)| {
-        Store::read(
-            store,
-            &format!("trustConfig.spiffeTrustStores[\"{domain}\"]"),
-        )
+        Store::read(store, &format!("{path}.spiffeTrustStores[\"{domain}\"]"))
     });
     numbered.chain(named).collect()
 }

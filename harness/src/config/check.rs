@@ -85,7 +85,8 @@ fn findings(options: &CheckOptions) -> Result<Vec<Finding>, ConfigCommandError> 
     let mut findings = Findings::new(&place);
     let document = &resources.document;
     core_errors::check(document, &mut findings);
-    certificates::check(document, rules(options, document), &mut findings);
+    let whole = Value::Object(document.clone());
+    certificates::check(&whole, rules(options, document), &mut findings);
     headers::check(document, &mut findings);
     policies::check(document, &mut findings);
     found.append(&mut findings.list);

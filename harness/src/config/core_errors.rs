@@ -1,9 +1,9 @@
 //! Everything that the core refuses, though it stops at the first: what was refused is replaced by
 //! something harmless in a copy of the document, which is then read again. So no rule and no limit
-//! is written a second time.
+//! is written a second time. And what the core itself warns of.
 
 use mtls_gate_core::config::resources::Document;
-use mtls_gate_core::config::{self, Config, ConfigError, Object};
+use mtls_gate_core::config::{self, Config, ConfigError, ConfigWarning, Object};
 use mtls_gate_core::template::{Template, TemplateError};
 use mtls_gate_core::variables::Variable;
 use serde_json::{Map, Value, json};
@@ -19,6 +19,9 @@ const MAX_ERRORS: usize = 200;
 const HARMLESS_CERTIFICATE: &str = include_str!("neutral.pem");
 
 const AUTHZ_POLICIES: &str = "authzPolicies";
+const REJECTION: &str = "rejection.action";
+const RELAY: &str = "source.header.relay";
+const RELAY_TRUST_CONFIG: &str = "source.header.relay.mtls.trustConfig";
 
 /// Lists of certificates; an entry is replaced and not removed, so that the others keep their place.
 const CERTIFICATE_LISTS: [&str; 3] = ["trustAnchors", "intermediateCas", "allowlistedCertificates"];
@@ -30,14 +33,15 @@ struct Refused {
     by_schema: bool,
 }
 
-/// Adds a finding for each thing that the core refuses.
+/// Adds a finding for each thing that the core refuses or warns of.
 pub(super) fn check(document: &Map<String, Value>, findings: &mut Findings<'_>) {
     let mut rest = Value::Object(document.clone());
     complete(&mut rest);
     let mut seen: Vec<ConfigError> = Vec::new();
     while seen.len() < MAX_ERRORS {
-        let Some(refused) = refused(&rest) else {
-            return;
+        let refused = match read(&rest) {
+            Ok(config) => return warn(&config.warnings, &seen, findings),
+            Err(refused) => refused,
         };
         if seen.contains(&refused.error) {
             return;
@@ -81,19 +85,38 @@ fn harmless_trust_stores() -> Value {
     json!([{ "trustAnchors": [harmless_certificate()] }])
 }
 
-fn refused(document: &Value) -> Option<Refused> {
-    if let Err(error) = config::typed::<Object<Document>>(document.clone()) {
-        return Some(Refused {
-            error,
-            by_schema: true,
-        });
+fn read(document: &Value) -> Result<Config, Refused> {
+    let refused = |by_schema| move |error| Refused { error, by_schema };
+    config::typed::<Object<Document>>(document.clone()).map_err(refused(true))?;
+    Config::from_bytes(document.to_string().as_bytes()).map_err(refused(false))
+}
+
+fn warn(warnings: &[ConfigWarning], seen: &[ConfigError], findings: &mut Findings<'_>) {
+    // What stands in the place of something refused says nothing about it.
+    let is_replaced = |error: &ConfigError| {
+        error.path.starts_with("source") || error.path.starts_with("trustConfig")
+    };
+    if seen.iter().any(is_replaced) {
+        return;
     }
-    Config::from_bytes(document.to_string().as_bytes())
-        .err()
-        .map(|error| Refused {
-            error,
-            by_schema: false,
-        })
+    for warning in warnings {
+        let (id, mend) = match warning.path {
+            RELAY => (
+                FindingId::RelayNobody,
+                "name who is believed: mtls, or addresses with a network filter",
+            ),
+            REJECTION => (FindingId::RelayClosed, "set rejection.action to RESPOND"),
+            RELAY_TRUST_CONFIG => (
+                FindingId::RelayTrustShared,
+                "let the relays' certificates come from a CA that is in no client's trust config",
+            ),
+            _ => (
+                FindingId::RelayAnybody,
+                "name the relay by mtls, unless nothing else can reach the listener",
+            ),
+        };
+        findings.warning(id, warning.path, warning.what, mend);
+    }
 }
 
 fn report(refused: &Refused, document: &Value, seen: &[ConfigError], findings: &mut Findings<'_>) {
@@ -155,7 +178,7 @@ fn report(refused: &Refused, document: &Value, seen: &[ConfigError], findings: &
             format!("trustConfig {reason}"),
             "give the trust config with --trust-config",
         ),
-        "trustConfig" => error(
+        "trustConfig" | RELAY_TRUST_CONFIG => error(
             FindingId::NothingTrusted,
             reason,
             "add a trust anchor, or an allowlisted certificate",
@@ -337,6 +360,11 @@ fn neutralise(document: &mut Value, error: &ConfigError) -> bool {
             json!({ "trustStores": harmless_trust_stores() }),
         );
     }
+    if path == RELAY_TRUST_CONFIG {
+        let mtls = document.pointer_mut("/source/header/relay/mtls");
+        let harmless = json!({ "trustStores": harmless_trust_stores() });
+        return mtls.is_some_and(|mtls| put(mtls, "trustConfig", harmless));
+    }
     let Some((last, above)) = steps.split_last() else {
         return false;
     };
@@ -373,7 +401,10 @@ fn harmless_entry(list: &str, index: usize) -> Option<Value> {
         "requestHeadersToAdd" | "responseHeadersToAdd" => {
             Some(json!({ "headerName": name, "headerValue": "x" }))
         }
-        "requestHeadersToRemove" | "responseHeadersToRemove" => Some(json!(name)),
+        "requestHeadersToRemove" | "responseHeadersToRemove" | "uris" | "dnsNames" => {
+            Some(json!(name))
+        }
+        "addresses" => Some(json!("192.0.2.0/24")),
         AUTHZ_POLICIES => Some(json!({
             "name": name,
             "action": "ALLOW",

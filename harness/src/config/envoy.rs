@@ -10,6 +10,8 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use mtls_gate_core::config::Config;
+use mtls_gate_core::pipeline::FORWARDED_HEADER;
+use mtls_gate_core::relay::{Forwarded, RelayRule};
 use serde_json::{Map, Value, json};
 
 use super::check::private_key_lines;
@@ -133,11 +135,11 @@ impl fmt::Display for HostPort {
 }
 
 pub(super) fn run(options: &EnvoyOptions, out: &mut impl Write) -> Result<(), ConfigCommandError> {
-    let document = document(options)?;
+    let gate = gate(options)?;
     let value = match options.part {
-        Part::Document => Value::Object(document),
-        Part::Filter => wasm_filter(options, document),
-        Part::Bootstrap => bootstrap(options, document)?,
+        Part::Document => Value::Object(gate.document),
+        Part::Filter => wasm_filter(options, gate.document),
+        Part::Bootstrap => bootstrap(options, gate)?,
     };
     let text = if options.json {
         format!("{value:#}\n")
@@ -154,7 +156,12 @@ pub(super) fn run(options: &EnvoyOptions, out: &mut impl Write) -> Result<(), Co
 }
 
 /// The filter's configuration document, as the filter accepts it.
-fn document(options: &EnvoyOptions) -> Result<Map<String, Value>, ConfigCommandError> {
+struct Gate {
+    document: Map<String, Value>,
+    config: Config,
+}
+
+fn gate(options: &EnvoyOptions) -> Result<Gate, ConfigCommandError> {
     let mut resources = options.files.read()?;
     for warning in &resources.warnings {
         eprintln!("warning: {warning}");
@@ -165,21 +172,24 @@ fn document(options: &EnvoyOptions) -> Result<Map<String, Value>, ConfigCommandE
         tell_direct_peer_address(&mut resources.document);
         accepted(&resources, &network_document(&resources.document))?;
     }
-    accepted(&resources, &resources.document)?;
-    Ok(resources.document)
+    let config = accepted(&resources, &resources.document)?;
+    Ok(Gate {
+        document: resources.document,
+        config,
+    })
 }
 
 fn accepted(
     resources: &Resources,
     document: &Map<String, Value>,
-) -> Result<(), ConfigCommandError> {
+) -> Result<Config, ConfigCommandError> {
     let text = Value::Object(document.clone()).to_string();
     match Config::from_bytes(text.as_bytes()) {
         Ok(config) => {
             for warning in &config.warnings {
                 eprintln!("warning: {warning}");
             }
-            Ok(())
+            Ok(config)
         }
         Err(error) => Err(ConfigCommandError::Refused {
             place: match error.path.as_str() {
@@ -248,10 +258,18 @@ fn tell_direct_peer_address(document: &mut Map<String, Value>) {
     }
 }
 
-/// What of the document is about connections. Where refusals are to be answered, the HTTP filter does
-/// that, and this one only tells the address.
+/// What of the document is about connections. Where refusals are to be answered, or the connection is
+/// a relay's, the HTTP filter does that, and this one only tells the address.
 fn network_document(document: &Map<String, Value>) -> Map<String, Value> {
     let mut network = Map::from_iter([("role".to_owned(), json!("NETWORK_FILTER"))]);
+    let header = document
+        .get("source")
+        .and_then(|source| source.get("header"));
+    if header.is_some_and(|header| !header.is_null()) {
+        let mode = json!({ "clientValidationMode": "ALLOW_INVALID_OR_MISSING_CLIENT_CERT" });
+        network.insert("serverTlsPolicy".to_owned(), json!({ "mtlsPolicy": mode }));
+        return network;
+    }
     for field in ["trustConfig", "serverTlsPolicy", "profile", "revocation"] {
         if let Some(value) = document.get(field) {
             network.insert(field.to_owned(), value.clone());
@@ -275,19 +293,16 @@ fn network_document(document: &Map<String, Value>) -> Map<String, Value> {
     network
 }
 
-fn bootstrap(
-    options: &EnvoyOptions,
-    document: Map<String, Value>,
-) -> Result<Value, ConfigCommandError> {
+fn bootstrap(options: &EnvoyOptions, gate: Gate) -> Result<Value, ConfigCommandError> {
     Ok(json!({
         "static_resources": {
-            "listeners": [listener(options, document)],
+            "listeners": [listener(options, gate)],
             "clusters": clusters(options)?,
         },
     }))
 }
 
-fn listener(options: &EnvoyOptions, document: Map<String, Value>) -> Value {
+fn listener(options: &EnvoyOptions, gate: Gate) -> Value {
     json!({
         "name": "gate",
         "address": socket_address(&options.listen.ip().to_string(), options.listen.port()),
@@ -296,7 +311,7 @@ fn listener(options: &EnvoyOptions, document: Map<String, Value>) -> Value {
                 "name": "envoy.transport_sockets.tls",
                 "typed_config": downstream_tls(options),
             },
-            "filters": network_filters(options, document),
+            "filters": network_filters(options, gate),
         }],
     })
 }
@@ -319,40 +334,56 @@ fn downstream_tls(options: &EnvoyOptions) -> Value {
     })
 }
 
-fn network_filters(options: &EnvoyOptions, document: Map<String, Value>) -> Vec<Value> {
+fn network_filters(options: &EnvoyOptions, gate: Gate) -> Vec<Value> {
     let network = options
         .network_filter
-        .then(|| network_filter(options, network_document(&document)));
+        .then(|| network_filter(options, network_document(&gate.document)));
     network
         .into_iter()
-        .chain([connection_manager(options, document)])
+        .chain([connection_manager(options, gate)])
         .collect()
 }
 
-fn connection_manager(options: &EnvoyOptions, document: Map<String, Value>) -> Value {
+fn connection_manager(options: &EnvoyOptions, gate: Gate) -> Value {
+    let (details, set) = forwarded_header(gate.config.forwarded.as_ref());
+    let manager = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "gate",
+        // The client's address behind what it sent as X-Forwarded-For, and none of Envoy's own
+        // headers from outside.
+        "use_remote_address": true,
+        "forward_client_cert_details": details,
+        // One path for the filter, for policies and for the backend.
+        "normalize_path": true,
+        "merge_slashes": true,
+        "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT",
+        // A refused HTTP/1.1 request is closed after this; Envoy's default is a second.
+        "delayed_close_timeout": "0.05s",
+        "access_log": [access_log()],
+        "http_filters": http_filters(options, gate.document),
+        "route_config": route_config(),
+    });
     json!({
         "name": "envoy.filters.network.http_connection_manager",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-            "stat_prefix": "gate",
-            // The client's address behind what it sent as X-Forwarded-For, and none of Envoy's own
-            // headers from outside.
-            "use_remote_address": true,
-            // Overwritten with what this Envoy saw; the filter takes the other certificates of the
-            // chain from it, as candidates that need not be trusted.
-            "forward_client_cert_details": "SANITIZE_SET",
-            "set_current_client_cert_details": { "cert": true, "chain": true },
-            // One path for the filter, for policies and for the backend.
-            "normalize_path": true,
-            "merge_slashes": true,
-            "path_with_escaped_slashes_action": "UNESCAPE_AND_REDIRECT",
-            // A refused HTTP/1.1 request is closed after this; Envoy's default is a second.
-            "delayed_close_timeout": "0.05s",
-            "access_log": [access_log()],
-            "http_filters": http_filters(options, document),
-            "route_config": route_config(),
-        },
+        "typed_config": with(manager, "set_current_client_cert_details", set),
     })
+}
+
+/// What becomes of `x-forwarded-client-cert` before the filter sees it, and what Envoy writes there.
+fn forwarded_header(forwarded: Option<&Forwarded>) -> (&'static str, Option<Value>) {
+    let Some(Forwarded { source, relay }) = forwarded else {
+        // Overwritten with what this Envoy saw; the filter takes the other certificates of the chain
+        // from it, as candidates that need not be trusted.
+        return ("SANITIZE_SET", Some(json!({ "cert": true, "chain": true })));
+    };
+    let details = match relay {
+        _ if !source.reads(FORWARDED_HEADER.as_bytes()) => "SANITIZE",
+        RelayRule::Named { .. } => "FORWARD_ONLY",
+        // FORWARD_ONLY keeps it on connections with a client's certificate only.
+        RelayRule::Anybody | RelayRule::At(_) => "ALWAYS_FORWARD_ONLY",
+        RelayRule::Nobody => "SANITIZE",
+    };
+    (details, None)
 }
 
 fn access_log() -> Value {

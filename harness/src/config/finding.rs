@@ -106,6 +106,16 @@ pub enum FindingId {
     VariablesAlwaysEmpty,
     /// A policy that a client evades by sending no certificate.
     AuthzDodged,
+    /// A policy about addresses, where the connection is a relay's.
+    AuthzRelayAddress,
+    /// Whoever reaches the listener is believed about certificates.
+    RelayAnybody,
+    /// What a refused client gets lets its relay take the gate for broken.
+    RelayClosed,
+    /// A header is read and nobody is believed about it.
+    RelayNobody,
+    /// Clients and relays have their certificates from the same CA.
+    RelayTrustShared,
 }
 
 impl FindingId {
@@ -145,6 +155,11 @@ impl FindingId {
             Self::HeaderSpoofableAtGoogle => "header-spoofable-at-google",
             Self::VariablesAlwaysEmpty => "variables-always-empty",
             Self::AuthzDodged => "authz-dodged",
+            Self::AuthzRelayAddress => "authz-relay-address",
+            Self::RelayAnybody => "relay-anybody",
+            Self::RelayClosed => "relay-closed",
+            Self::RelayNobody => "relay-nobody",
+            Self::RelayTrustShared => "relay-trust-shared",
         }
     }
 }

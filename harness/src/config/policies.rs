@@ -36,11 +36,16 @@ pub(super) fn check(document: &Map<String, Value>, findings: &mut Findings<'_>) 
             "remove trustStores, or move its certificates below their trust domain",
         );
     }
-    // REJECT_INVALID lets nobody through without a certificate, so that nobody lacks a principal.
-    if allow {
-        let policies = document.get("authzPolicies").and_then(Value::as_array);
-        for (index, policy) in policies.into_iter().flatten().enumerate() {
-            dodged(policy, &format!("authzPolicies[{index}]"), findings);
+    let behind_relay = at(&whole, "source.header").is_some();
+    let policies = document.get("authzPolicies").and_then(Value::as_array);
+    for (index, policy) in policies.into_iter().flatten().enumerate() {
+        let path = format!("authzPolicies[{index}]");
+        // REJECT_INVALID lets nobody through without a certificate, so that nobody lacks a principal.
+        if allow {
+            dodged(policy, &path, findings);
+        }
+        if behind_relay {
+            relay_address(policy, &path, findings);
         }
     }
 }
@@ -67,25 +72,50 @@ fn dodged(policy: &Value, path: &str, findings: &mut Findings<'_>) {
         ),
         _ => return,
     };
+    for place in places(policy, path, sources, "principals") {
+        findings.warning(
+            FindingId::AuthzDodged,
+            &place,
+            format!(
+                "under ALLOW_INVALID_OR_MISSING_CLIENT_CERT anybody may come without a certificate; \
+                 this {why}"
+            ),
+            "use clientValidationMode REJECT_INVALID, or an ALLOW policy that names the principals \
+             that may come",
+        );
+    }
+}
+
+/// With `source.header` the connection, and so the address, is the relay's.
+fn relay_address(policy: &Value, path: &str, findings: &mut Findings<'_>) {
+    for sources in ["sources", "notSources"] {
+        for place in places(policy, path, sources, "ipBlocks") {
+            findings.warning(
+                FindingId::AuthzRelayAddress,
+                &place,
+                "with source.header these are compared with the relay's address, which is the same for \
+                 all of its clients",
+                "decide by address where the clients' connections end, and here by principals",
+            );
+        }
+    }
+}
+
+/// Where `field` of a policy's sources holds anything.
+fn places(policy: &Value, path: &str, sources: &str, field: &str) -> Vec<String> {
+    let mut places = Vec::new();
     let rules = policy.get("httpRules").and_then(Value::as_array);
     for (rule_index, rule) in rules.into_iter().flatten().enumerate() {
         let list = rule.get("from").and_then(|from| from.get(sources));
         let list = list.and_then(Value::as_array).into_iter().flatten();
         for (index, source) in list.enumerate() {
-            let principals = source.get("principals").and_then(Value::as_array);
-            if principals.is_none_or(Vec::is_empty) {
-                continue;
+            let entries = source.get(field).and_then(Value::as_array);
+            if entries.is_some_and(|entries| !entries.is_empty()) {
+                let place =
+                    format!("{path}.httpRules[{rule_index}].from.{sources}[{index}].{field}");
+                places.push(place);
             }
-            findings.warning(
-                FindingId::AuthzDodged,
-                &format!("{path}.httpRules[{rule_index}].from.{sources}[{index}].principals"),
-                format!(
-                    "under ALLOW_INVALID_OR_MISSING_CLIENT_CERT anybody may come without a certificate; \
-                     this {why}"
-                ),
-                "use clientValidationMode REJECT_INVALID, or an ALLOW policy that names the principals \
-                 that may come",
-            );
         }
     }
+    places
 }

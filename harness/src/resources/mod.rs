@@ -5,6 +5,7 @@ mod authz_policies;
 mod files;
 mod headers;
 mod server_tls_policy;
+mod source;
 mod trust_config;
 
 use std::fmt;
@@ -19,6 +20,7 @@ pub use authz_policies::authz_policies;
 pub use files::{Place, ResourceFiles, Resources};
 pub use headers::{Headers, headers};
 pub use server_tls_policy::server_tls_policy;
+pub(crate) use source::source;
 pub use trust_config::trust_config;
 
 /// Why a resource could not be read.

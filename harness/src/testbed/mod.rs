@@ -6,6 +6,7 @@ pub mod curl;
 pub mod dns;
 pub mod echo;
 pub mod envoy;
+pub mod forwarded;
 pub mod front;
 pub mod guard;
 pub mod http1;

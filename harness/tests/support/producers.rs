@@ -4,8 +4,9 @@
 use mtls_gate::fixtures::der;
 use mtls_gate::fixtures::keys::RsaKeys;
 use mtls_gate::fixtures::mint::{Cert, General, Issued, dns, eku, uri};
-use mtls_gate::goldens::{escaped, testdata};
+use mtls_gate::goldens::testdata;
 use mtls_gate::testbed::client::{self, ClientIdentity, ClientOptions, Connection, Outcome};
+use mtls_gate::testbed::forwarded::percent_encoded;
 use mtls_gate::testbed::front::{ALLOW, Front, Pair, pem};
 use mtls_gate::testbed::http1::Response;
 use mtls_gate::testbed::producers::{Producer, Running, Variant};
@@ -148,7 +149,7 @@ fn forging(stolen: &Issued) -> Vec<General> {
     let digest = sha256(&stolen.der);
     let hash: String = digest.iter().map(|octet| format!("{octet:02x}")).collect();
     let text = pem(stolen);
-    let escaped = escaped(&text);
+    let escaped = percent_encoded(&text);
     let lines = text.replace('\n', "\\n");
     vec![
         uri(&format!(

@@ -111,6 +111,11 @@ impl IpBlock {
         }
     }
 
+    /// Nothing of an address is looked at.
+    pub(crate) fn holds_all(self) -> bool {
+        matches!(self, Self::V4 { mask: 0, .. } | Self::V6 { mask: 0, .. })
+    }
+
     /// An IPv4 address is one also where it is written as IPv6 (RFC 4291 2.5.5.2).
     pub(crate) fn holds(self, address: IpAddr) -> bool {
         match (self, address.to_canonical()) {

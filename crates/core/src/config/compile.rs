@@ -144,12 +144,11 @@ pub(super) fn config(document: Document, direct_peer: DirectPeer) -> Result<Conf
     let rejection = rejection(document.rejection.0)?;
     let warnings = forwarded
         .iter()
-        .flat_map(|forwarded| source::warnings(forwarded, mode, &rejection))
+        .flat_map(|forwarded| source::warnings(forwarded, trust.as_ref(), mode, &rejection))
         .collect();
     Ok(Config {
         role: document.role,
         mode,
-        trust,
         policy: Policy::new(document.profile, Some(KeyPurpose::ClientAuth)),
         limits: limits(&document.limits)?,
         signature_backend: document.signature_backend,
@@ -161,6 +160,7 @@ pub(super) fn config(document: Document, direct_peer: DirectPeer) -> Result<Conf
         keep_forwarded_header,
         direct_peer_address: document.source.connection.direct_peer_address,
         warnings,
+        trust,
         forwarded,
     })
 }

@@ -26,8 +26,7 @@ pub use compile::trust;
 pub use document::typed;
 pub use object::Object;
 pub use resources::{DirectPeerAddress, Role, SignatureBackend};
-#[cfg(test)]
-pub(crate) use source::source;
+pub use source::source;
 
 /// What a configuration document comes to. Immutable.
 #[derive(Clone, Debug)]

@@ -11,6 +11,7 @@ use crate::forwarded::presets::{Names, Preset};
 use crate::limits::{RELAYS, XFCC_ELEMENTS};
 use crate::pipeline::FORWARDED_HEADER;
 use crate::relay::{Addresses, Forwarded, RelayNames, RelayRule};
+use crate::trust::Trust;
 
 const PATH: &str = "source.header";
 const RELAY: &str = "source.header.relay";
@@ -45,6 +46,7 @@ pub(super) fn forwarded(
 
 pub(super) fn warnings(
     forwarded: &Forwarded,
+    clients: Option<&Trust>,
     mode: Mode,
     rejection: &Rejection,
 ) -> impl Iterator<Item = ConfigWarning> {
@@ -54,22 +56,43 @@ pub(super) fn warnings(
         what: "is CLOSE, which a relay takes for a broken backend: one refused client may take this \
                one out of service for all; RESPOND does not",
     });
-    let of_relay = match forwarded.relay {
-        RelayRule::Anybody => Some(ConfigWarning {
-            path: "source.header.relay.trustAnyRelay",
-            what: "whoever reaches this listener may pass as any client whose certificate he has \
-                   seen",
-        }),
-        RelayRule::Nobody => Some(ConfigWarning {
-            path: RELAY,
-            what: "names nobody, so that every request counts as one without a certificate",
-        }),
-        RelayRule::At(_) | RelayRule::Named { .. } => None,
-    };
-    of_relay.into_iter().chain(of_rejection)
+    of_relay(forwarded, clients).into_iter().chain(of_rejection)
 }
 
-pub(crate) fn source(document: &Document) -> Result<HeaderSource, ConfigError> {
+fn of_relay(forwarded: &Forwarded, clients: Option<&Trust>) -> Option<ConfigWarning> {
+    let (path, what) = match &forwarded.relay {
+        RelayRule::Anybody => (
+            "source.header.relay.trustAnyRelay",
+            "whoever reaches this listener may pass as any client whose certificate he has seen",
+        ),
+        RelayRule::Nobody => (
+            RELAY,
+            "names nobody, so that every request counts as one without a certificate",
+        ),
+        RelayRule::At(Addresses(blocks)) if blocks.iter().any(|block| block.holds_all()) => (
+            "source.header.relay.addresses",
+            "hold every address: whoever reaches this listener may pass as any client whose \
+             certificate he has seen",
+        ),
+        RelayRule::Named { trust, .. }
+            if clients.is_some_and(|clients| clients.shares_ca(trust)) =>
+        {
+            (
+                "source.header.relay.mtls.trustConfig",
+                "shares a CA with trustConfig: a client to whom it gives one of sanMatch's names \
+             passes as the relay",
+            )
+        }
+        RelayRule::At(_) | RelayRule::Named { .. } => return None,
+    };
+    Some(ConfigWarning { path, what })
+}
+
+/// The headers that are read, without who is believed about them.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn source(document: &Document) -> Result<HeaderSource, ConfigError> {
     let source = match (document.preset, document.encoding) {
         (Some(preset), None) => from_preset(preset, document)?,
         (None, Some(encoding)) => from_parts(encoding, document)?,

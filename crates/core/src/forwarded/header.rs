@@ -156,7 +156,9 @@ impl HeaderSource {
         matches!(self.format, Format::Xfcc { .. })
     }
 
-    fn reads(&self, name: &[u8]) -> bool {
+    /// Whether a header of this name is read.
+    #[must_use]
+    pub fn reads(&self, name: &[u8]) -> bool {
         if is_name(name, &self.name) {
             return true;
         }

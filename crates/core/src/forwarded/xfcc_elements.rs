@@ -11,9 +11,10 @@
 //! there once, and what is quoted must be quoted: a name that adds something refuses the header, or
 //! changes the number of elements. JSON is escaped and cannot be injected into.
 
+use core::fmt;
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use thiserror::Error;
 
 use crate::config::Object;
@@ -230,25 +231,107 @@ fn quoted(text: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
 }
 
 /// The names that are used; a name that is repeated is refused, others are passed over.
-#[derive(Default, Deserialize)]
+#[derive(Default, serde::Deserialize)]
 #[serde(default)]
 struct JsonElement {
     hash: Option<String>,
     cert: Option<String>,
-    chain: Option<Vec<String>>,
+    chain: Option<Joined>,
 }
 
 fn json(header: &[u8], limit: usize) -> Result<(Vec<Element<'static>>, usize), XfccFault> {
-    let found: Vec<Object<JsonElement>> =
-        serde_json::from_slice(header).map_err(|_| XfccFault::Json)?;
-    let count = found.len();
+    let mut json = serde_json::Deserializer::from_slice(header);
+    let found = AtMost(limit).deserialize(&mut json);
+    let (found, count) = found.map_err(|_| XfccFault::Json)?;
+    json.end().map_err(|_| XfccFault::Json)?;
     let bytes = |text: String| Cow::Owned(text.into_bytes());
-    let elements = found.into_iter().take(limit).map(|element| Element {
-        hash: element.0.hash.map(bytes),
-        cert: element.0.cert.map(bytes),
-        chain: element.0.chain.map(|chain| bytes(chain.concat())),
+    let elements = found.into_iter().map(|element| Element {
+        hash: element.hash.map(bytes),
+        cert: element.cert.map(bytes),
+        chain: element.chain.map(|Joined(chain)| bytes(chain)),
     });
     Ok((elements.collect(), count))
+}
+
+/// Keeps so many elements of a list and counts all: three octets of JSON are an element, and a kept
+/// one is many times that.
+struct AtMost(usize);
+
+impl<'de> DeserializeSeed<'de> for AtMost {
+    type Value = (Vec<JsonElement>, usize);
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for AtMost {
+    type Value = (Vec<JsonElement>, usize);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of elements")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut kept = Vec::new();
+        let mut count = 0_usize;
+        while let Some(Object(element)) = list.next_element()? {
+            count = count.saturating_add(1);
+            if kept.len() < self.0 {
+                kept.push(element);
+            }
+        }
+        Ok((kept, count))
+    }
+}
+
+/// The texts of a list, one behind the other.
+struct Joined(String);
+
+impl<'de> Deserialize<'de> for Joined {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+
+        impl<'de> Visitor<'de> for List {
+            type Value = Joined;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of texts")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Joined, A::Error> {
+                let mut joined = String::new();
+                while list.next_element_seed(Append(&mut joined))?.is_some() {}
+                Ok(Joined(joined))
+            }
+        }
+
+        deserializer.deserialize_seq(List)
+    }
+}
+
+/// Puts a text behind what there is.
+struct Append<'a>(&'a mut String);
+
+impl<'de> DeserializeSeed<'de> for Append<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Append<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        self.0.push_str(text);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -295,6 +378,9 @@ mod tests {
             r#"[{"hash":"#,
             r#"[{"hash":"a","hash":"b"}]"#,
             r#"[{"hash":1}]"#,
+            r#"[{"chain":["a",1]}]"#,
+            r#"[{"chain":"a"}]"#,
+            r#"[{},{"hash":1}]"#,
             r#"[["a","b",[]]]"#,
             r#"[{"hash":"a"}],Hash=b;Cert="x""#,
             r#"[{"hash":"a"}] x"#,
