@@ -243,22 +243,11 @@ impl Golden {
         document
     }
 
-    /// The chain as Envoy forwards it: end entity first, five characters percent-encoded.
+    /// The chain as Envoy forwards it.
     #[must_use]
     pub fn forwarded_header(&self) -> String {
-        let encode = |pem: &str| {
-            pem.replace('\n', "%0A")
-                .replace(' ', "%20")
-                .replace('+', "%2B")
-                .replace('/', "%2F")
-                .replace('=', "%3D")
-        };
         let end_entity = self.chain().first().copied().unwrap_or_default();
-        format!(
-            "Hash=00;Cert=\"{}\";Chain=\"{}\"",
-            encode(end_entity),
-            encode(&self.chain_pem)
-        )
+        forwarded_element("00", end_entity, &self.chain_pem)
     }
 
     /// The PEM blocks of the chain, end entity first.
@@ -356,6 +345,21 @@ pub fn header_of(variable: Variable) -> String {
 #[must_use]
 pub fn not_provided() -> String {
     Refusal::NotProvided.to_string()
+}
+
+/// One element of `x-forwarded-client-cert` as Envoy writes it: five characters percent-encoded. The
+/// chain begins with the end entity.
+#[must_use]
+pub fn forwarded_element(hash: &str, end_entity_pem: &str, chain_pem: &str) -> String {
+    let encode = |pem: &str| {
+        pem.replace('\n', "%0A")
+            .replace(' ', "%20")
+            .replace('+', "%2B")
+            .replace('/', "%2F")
+            .replace('=', "%3D")
+    };
+    let [end_entity, chain] = [end_entity_pem, chain_pem].map(encode);
+    format!("Hash={hash};Cert=\"{end_entity}\";Chain=\"{chain}\"")
 }
 
 fn blocks(pem: &str) -> Vec<&str> {
