@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use mtls_gate::testbed::client::{self, ClientOptions, Connection};
 
-use crate::Result;
-use crate::clients::{Client, Clients, REQUEST};
-use crate::setup::Front;
+use super::Result;
+use super::clients::{Client, Clients, REQUEST};
+use super::setup::Front;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -22,6 +22,8 @@ pub(crate) struct Traffic {
     pub(crate) connections: usize,
     /// Whose requests, one after the other. Behind TLS a connection that is kept has one client.
     pub(crate) clients: Range<usize>,
+    /// Whether each of them is seen once before anything is measured.
+    pub(crate) seen_before: bool,
 }
 
 /// A generator for one Envoy. It keeps each connection busy with one request at a time.
@@ -30,6 +32,7 @@ pub(crate) struct Lane<'c> {
     front: Front,
     clients: &'c [Client],
     next: usize,
+    seen_before: bool,
     wires: Vec<Wire>,
     /// Requests answered so far.
     pub(crate) answered: u64,
@@ -52,6 +55,7 @@ impl<'c> Lane<'c> {
             front,
             clients: &clients.all[traffic.clients.clone()],
             next: 0,
+            seen_before: traffic.seen_before,
             wires: Vec::new(),
             answered: 0,
         };
@@ -62,9 +66,10 @@ impl<'c> Lane<'c> {
         Ok(lane)
     }
 
-    /// How many requests it takes until each client had one.
-    pub(crate) fn pass(&self) -> u64 {
-        self.clients.len() as u64
+    /// Sends at least for this long, and what must be sent before anything is measured.
+    pub(crate) fn warm_up(&mut self, time: Duration) -> Result<()> {
+        let all = self.clients.len() as u64;
+        self.run(time, if self.seen_before { all } else { 1 })
     }
 
     /// Sends for this long, and at least so many requests.

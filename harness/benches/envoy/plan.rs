@@ -1,16 +1,17 @@
 //! What is measured beside what, and the measuring: every case of a plan has its turn in every
 //! round.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mtls_gate::testbed::envoy::Envoy;
 use serde::Serialize;
 
-use crate::clients::Clients;
-use crate::load::{Lane, Traffic, cpu_time, resident_mib};
-use crate::report::Series;
-use crate::setup::{Filter, Front, LISTENER, Setup, VERIFIED};
-use crate::{Options, Result};
+use super::clients::Clients;
+use super::load::{Lane, Traffic, cpu_time, resident_mib};
+use super::report::Series;
+use super::setup::{Filter, Front, LISTENER, Setup, VERIFIED};
+use super::{Options, Result};
 
 /// Cases that are measured interleaved.
 pub(crate) struct Plan {
@@ -87,12 +88,18 @@ impl Plan {
         clients: &Clients,
         options: &Options,
     ) -> Result<Section> {
-        let mut envoys = Vec::new();
-        for (index, filter) in self.filters.iter().enumerate() {
-            let count = self.filters.len();
-            eprintln!("{}: Envoy {} of {count} starts", self.title, index + 1);
-            envoys.push(Envoy::start(&setup.envoy(self.front, *filter))?);
-        }
+        eprintln!("{}: {} Envoys start", self.title, self.filters.len());
+        let envoys = thread::scope(|scope| {
+            let start = |filter: &Filter| {
+                let config = setup.envoy(self.front, *filter);
+                scope.spawn(move || Envoy::start(&config))
+            };
+            let starting: Vec<_> = self.filters.iter().map(start).collect();
+            starting
+                .into_iter()
+                .map(|thread| Ok(thread.join().map_err(|_| "a thread panicked")??))
+                .collect::<Result<Vec<Envoy>>>()
+        })?;
         let mut lanes = Vec::new();
         let mut measured = Vec::new();
         for case in &self.cases {
@@ -117,8 +124,7 @@ impl Plan {
         eprintln!("{}: warming up", self.title);
         for lane in &mut lanes {
             // Caches hold what they can hold, V8 has compiled what it will compile.
-            let pass = lane.pass();
-            lane.run(slice * 2, pass)?;
+            lane.warm_up(slice * 2)?;
         }
         for round in 0..options.rounds {
             eprintln!("{}: round {} of {}", self.title, round + 1, options.rounds);

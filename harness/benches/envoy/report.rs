@@ -3,8 +3,8 @@
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Serialize, Serializer};
 
-use crate::Result;
-use crate::plan::Section;
+use super::Result;
+use super::plan::Section;
 
 /// One number for each round.
 #[derive(Clone, Default)]
@@ -45,12 +45,12 @@ impl Series {
         middle(sorted.len().saturating_sub(1) / 2).midpoint(middle(sorted.len() / 2))
     }
 
-    /// `median (least to greatest)`
+    /// Median, least and greatest.
     fn show(&self, decimals: usize) -> String {
         let sorted = self.sorted();
         let end = |value: Option<&f64>| value.copied().unwrap_or(f64::NAN);
         format!(
-            "{:.decimals$} ({:.decimals$} to {:.decimals$})",
+            "{:.decimals$} ({:.decimals$}–{:.decimals$})",
             self.median(),
             end(sorted.first()),
             end(sorted.last()),
@@ -129,7 +129,7 @@ pub(crate) fn cases(section: &Section, base: &str) -> Result<String> {
             case.throughput.show(0),
             case.throughput.over(&base.throughput).show(2),
             case.busy.show(2),
-            format!("{:.0} to {:.0}", case.resident_mib[0], case.resident_mib[1]),
+            format!("{:.0}–{:.0}", case.resident_mib[0], case.resident_mib[1]),
         ]);
     }
     Ok(shown(table))

@@ -20,8 +20,8 @@ use mtls_gate_core::x509::UnixSeconds;
 use mtls_gate_rustcrypto::ALGORITHMS;
 use serde_json::{Value, json};
 
-use crate::Result;
-use crate::clients::Clients;
+use super::Result;
+use super::clients::Clients;
 
 /// The listener's name.
 pub(crate) const LISTENER: &str = "bench";
@@ -115,8 +115,8 @@ pub(crate) struct Setup<'c> {
 
 impl<'c> Setup<'c> {
     pub(crate) fn new(clients: &'c Clients) -> Result<Self> {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../target/mtls_gate_bench_filters.wasm");
+        let file =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/mtls_gate_bench_filters.wasm");
         if !file.is_file() {
             return Err(format!("no {} (`make bench-filters` builds it)", file.display()).into());
         }
@@ -170,6 +170,8 @@ impl<'c> Setup<'c> {
         }
         EnvoyConfig {
             poll: Duration::from_millis(2),
+            // All of them start at once.
+            ready_within: Duration::from_secs(120),
             ..EnvoyConfig::new(bootstrap)
         }
     }
