@@ -3,6 +3,7 @@
 
 use core::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use mtls_gate_core::authz::Request;
 use mtls_gate_core::config::{DirectPeerAddress, Mode, Role};
@@ -114,7 +115,7 @@ pub struct Stream {
     /// Absent if the configuration never came: such a stream is closed.
     pipeline: Option<Rc<Pipeline>>,
     /// What the response gains, rendered with the request's verdict.
-    response: Option<Vec<AddedHeader>>,
+    response: Option<Arc<[AddedHeader]>>,
 }
 
 impl Stream {
@@ -211,7 +212,7 @@ impl Stream {
         let edits = HeaderEdits {
             remove: Some(&pipeline.config().request.remove),
             keep: None,
-            add: Vec::new(),
+            add: Arc::default(),
         };
         edit_present(host, HeaderMap::RequestTrailers, &edits)
     }
@@ -325,7 +326,7 @@ fn edit<'n>(
     for name in edits.removals(names) {
         host.remove_header(map, name)?;
     }
-    for header in &edits.add {
+    for header in edits.add.iter() {
         host.add_header(map, &header.name, &header.value)?;
     }
     Ok(())

@@ -89,7 +89,7 @@ fn odd_documents_are_refused() {
         ),
         (
             b"[]".into(),
-            "configuration: invalid type: sequence, expected an object at line 1 column 0".into(),
+            "configuration: invalid type: sequence, expected an object".into(),
         ),
         (
             b"{}{}".into(),
@@ -164,8 +164,6 @@ fn envoy_does_not_come_up_with_a_broken_one() {
         match Envoy::start(&config) {
             Err(EnvoyError::Exited { status, log }) => {
                 assert!(!status.success(), "{name}");
-                // The position in the text, which a Struct does not have, ends some reasons.
-                let reason = reason.split(" at line ").next().unwrap();
                 let said = format!("configuration refused: {reason}");
                 let lines: Vec<_> = log.lines().filter(|line| line.contains(&said)).collect();
                 assert!(!lines.is_empty(), "{name}: {reason}\n{log}");

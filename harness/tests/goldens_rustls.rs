@@ -69,7 +69,11 @@ fn serve_one(
         .collect();
     let decision = pipeline.run(&Presented::Tls(&chain), &Request::default(), Some(time));
     assert_eq!(decision.outcome, decision::Outcome::Forward);
-    let headers = decision.request.add.into_iter().map(|header| header.value);
+    let headers = decision
+        .request
+        .add
+        .iter()
+        .map(|header| header.value.clone());
     let headers = headers.collect();
     let mut stream = StreamOwned::new(tls, tcp);
     io::Write::write_all(&mut stream, b"HTTP/1.1 204 \r\n\r\n").unwrap();

@@ -256,7 +256,7 @@ fn compare(certificates: &[(PathBuf, String)]) {
                 &Request::default(),
                 Some(UnixSeconds(TIME)),
             );
-            let native = Some(decision.report.reason).filter(|reason| !reason.is_empty());
+            let native = Some(decision.report.reason.clone()).filter(|reason| !reason.is_empty());
             let wasm = vm.request(*on, root(), certificate);
             assert_eq!(wasm, native, "{} as end entity", path.display());
         }

@@ -5,8 +5,9 @@ use sha2::{Digest, Sha256};
 use crate::error::Refusal;
 use crate::forwarded::ForwardedChain;
 use crate::limits::{NAME_CONSTRAINTS, RequestLimits, SAME_SUBJECT_AND_KEY};
-use crate::path::{self, Algorithms, Policy};
+use crate::path::{self, Policy, Signatures};
 use crate::trust::{Trust, TrustStore};
+use crate::window::Window;
 use crate::x509::{Certificate, UnixSeconds};
 
 /// The verdict, with no more than may leave the gate: an unverified certificate shows its
@@ -51,15 +52,48 @@ impl ClientCert {
         matches!(self, Self::Verified { .. })
     }
 
+    /// About what it holds in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Off => 0,
+            Self::Unverified { .. } => size_of::<Refusal>(),
+            Self::Verified { end_entity, path } => core::iter::once(&**end_entity)
+                .chain(path)
+                .map(Certificate::bytes_held)
+                .fold(0, usize::saturating_add),
+        }
+    }
+
     /// Judges what was presented, in the order in which Google reports (first reason wins).
     #[must_use]
-    pub fn judge(
+    pub fn judge<'m>(
         presented: ForwardedChain,
         trust: Option<&Trust>,
         policy: &Policy,
         limits: &RequestLimits,
-        algorithms: Algorithms,
+        signatures: impl Into<Signatures<'m>>,
         validation_time: Option<UnixSeconds>,
+    ) -> Self {
+        Self::judge_within(
+            presented,
+            trust,
+            policy,
+            limits,
+            signatures.into(),
+            validation_time,
+            &mut Window::ALWAYS.clone(),
+        )
+    }
+
+    /// The same, and how long it holds as far as the dates of what was presented say.
+    pub(crate) fn judge_within(
+        presented: ForwardedChain,
+        trust: Option<&Trust>,
+        policy: &Policy,
+        limits: &RequestLimits,
+        signatures: Signatures<'_>,
+        validation_time: Option<UnixSeconds>,
+        window: &mut Window,
     ) -> Self {
         // 1. Is there a certificate, and can it be read?
         let nothing_to_hash = |refusal| Self::Unverified {
@@ -119,12 +153,15 @@ impl ClientCert {
         let Some(validation_time) = validation_time else {
             return refused(Refusal::NoClock);
         };
+        for certificate in core::iter::once(&end_entity).chain(&others) {
+            window.narrow_to(certificate, validation_time);
+        }
         let built = path::build(
             &end_entity,
             &others,
             store,
             policy,
-            algorithms,
+            signatures,
             validation_time,
         );
         match built {

@@ -1,12 +1,14 @@
 //! What becomes of a request. An adapter carries it out and decides nothing.
 
+use std::sync::Arc;
+
 use crate::authz::{DENIED_BY_AUTHZ_POLICY, Request, Verdict};
 use crate::client_cert::ClientCert;
 use crate::config::{Config, HeaderRules, Mode, Rejection};
-use crate::error::Refusal;
 use crate::headers::{AddedHeader, FoldedName, HeaderEdits};
+use crate::judged::Judged;
 use crate::pipeline::FORWARDED_HEADER;
-use crate::variables::{Variable, Variables};
+use crate::variables::Variables;
 
 /// The whole outcome for one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,9 +22,9 @@ pub struct Decision<'c> {
     /// What the AuthzPolicies say; `None` if the certificate refused the request already.
     pub authz: Option<Verdict<'c>>,
     /// The values of all variables, for logs; requests have them in headers.
-    pub variables: Variables,
+    pub variables: Arc<Variables>,
     /// For logs, access logs and counters.
-    pub report: Report,
+    pub report: Arc<Report>,
 }
 
 /// Forward or refuse.
@@ -60,11 +62,9 @@ pub struct Report {
 impl<'c> Decision<'c> {
     /// Decides by the configuration's mode, then by its policies.
     #[must_use]
-    pub fn new(config: &'c Config, client_cert: &ClientCert, request: &Request<'_>) -> Self {
-        let variables = Variables::from(client_cert);
-        let error = variables.get(Variable::Error).to_owned();
-        let refused = config.mode == Mode::RejectInvalid && !client_cert.is_verified();
-        let authz = (!refused).then(|| authorize(config, request, client_cert));
+    pub fn new(config: &'c Config, judged: &Judged, request: &Request<'_>) -> Self {
+        let refused = config.mode == Mode::RejectInvalid && !judged.is_verified();
+        let authz = (!refused).then(|| authorize(config, request, judged));
         let denied = authz.as_ref().filter(|verdict| !verdict.is_allowed());
         let outcome = match &config.rejection {
             _ if denied.is_some() => Outcome::Respond {
@@ -80,77 +80,38 @@ impl<'c> Decision<'c> {
             } => Outcome::Respond {
                 status: *status,
                 body: if *show_reason {
-                    format!("{body}{error}\n")
+                    format!("{body}{}\n", judged.report.error)
                 } else {
                     body.clone()
                 },
             },
         };
-        let mut left = config.limits.rendered_bytes;
-        let mut headers_emptied = 0_usize;
-        let mut render = |rules: &'c HeaderRules, keep| HeaderEdits {
-            remove: Some(&rules.remove),
-            keep,
-            add: rules
-                .add
-                .iter()
-                .map(|(name, template)| {
-                    let length = template.rendered_len(&variables);
-                    let value = match left.checked_sub(length) {
-                        Some(rest) => {
-                            left = rest;
-                            template.render(&variables)
-                        }
-                        None => {
-                            headers_emptied = headers_emptied.saturating_add(1);
-                            String::new()
-                        }
-                    };
-                    AddedHeader {
-                        name: name.clone(),
-                        value,
-                    }
-                })
-                .collect(),
-        };
         // The forwarded header tells all about a certificate, so it goes on with a verified one only.
         let keep =
-            (config.keep_forwarded_header && client_cert.is_verified()).then_some(FORWARDED_HEADER);
-        let request = render(&config.request, keep);
-        let response = render(&config.response, None);
-        let reason = match client_cert {
-            ClientCert::Unverified { refusal, .. } => refusal.to_string(),
-            ClientCert::Verified { .. } if !error.is_empty() => {
-                "verified, with variables over their size limits".to_owned()
-            }
-            ClientCert::Off | ClientCert::Verified { .. } => String::new(),
+            (config.keep_forwarded_header && judged.is_verified()).then_some(FORWARDED_HEADER);
+        let edits = |rules: &'c HeaderRules, keep, add: &Arc<[AddedHeader]>| HeaderEdits {
+            remove: Some(&rules.remove),
+            keep,
+            add: Arc::clone(add),
         };
-        let (error, reason) = match denied {
-            None => (error, reason),
-            Some(verdict) => (
-                joined(error, ",", DENIED_BY_AUTHZ_POLICY.to_owned()),
-                joined(reason, "; ", verdict.detail()),
-            ),
+        let report = match denied {
+            None => Arc::clone(&judged.report),
+            Some(verdict) => {
+                let report = Report::clone(&judged.report);
+                Arc::new(Report {
+                    error: joined(report.error, ",", DENIED_BY_AUTHZ_POLICY.to_owned()),
+                    reason: joined(report.reason, "; ", verdict.detail()),
+                    ..report
+                })
+            }
         };
         Self {
             outcome,
-            request,
-            response,
+            request: edits(&config.request, keep, &judged.request),
+            response: edits(&config.response, None, &judged.response),
             authz,
-            variables,
-            report: Report {
-                verified: client_cert.is_verified(),
-                error,
-                reason,
-                relay_untrusted: matches!(
-                    client_cert,
-                    ClientCert::Unverified {
-                        refusal: Refusal::UntrustedRelay(_),
-                        ..
-                    }
-                ),
-                headers_emptied,
-            },
+            variables: Arc::clone(&judged.variables),
+            report,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is done to headers: which names go, which values come.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A header name as backends may come to compare names: letter case aside, and every character that
 /// is no letter or digit as `-`, since CGI and its heirs fold `-` to `_`, and some of them all.
@@ -71,7 +72,7 @@ pub struct HeaderEdits<'a> {
     /// A header that stays in exactly this spelling, though its folded name goes.
     pub keep: Option<&'static str>,
     /// Headers that come, in order.
-    pub add: Vec<AddedHeader>,
+    pub add: Arc<[AddedHeader]>,
 }
 
 impl HeaderEdits<'_> {
@@ -113,7 +114,7 @@ mod tests {
         let edits = HeaderEdits {
             remove: Some(&remove),
             keep: Some("x-forwarded-client-cert"),
-            add: vec![],
+            add: Arc::default(),
         };
         let names: [&[u8]; 9] = [
             b":path",

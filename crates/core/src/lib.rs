@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod authz;
+mod cache;
 pub mod client_cert;
 pub mod config;
 pub mod decision;
@@ -13,6 +14,7 @@ pub mod direct_peer;
 pub mod error;
 pub mod forwarded;
 pub mod headers;
+pub mod judged;
 pub mod limits;
 pub mod path;
 pub mod pipeline;
@@ -22,4 +24,6 @@ pub mod spiffe;
 pub mod template;
 pub mod trust;
 pub mod variables;
+mod verdicts;
+mod window;
 pub mod x509;

@@ -69,7 +69,7 @@ pub const XFCC_ELEMENTS: usize = 10;
 /// The body of a local answer.
 pub const REJECTION_BODY_BYTES: usize = 4 * 1024;
 
-/// Limits on one request that a configuration may change, within `MAX_*`.
+/// Limits that a configuration may change, within [`RequestLimits::MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLimits {
     /// Certificates presented beside the end entity. Google: 10.
@@ -80,6 +80,8 @@ pub struct RequestLimits {
     pub forwarded_header_bytes: usize,
     /// Octets of all header values rendered for one request.
     pub rendered_bytes: usize,
+    /// Octets of all that is remembered between requests; 0: nothing is.
+    pub cache_bytes: usize,
 }
 
 impl Default for RequestLimits {
@@ -90,6 +92,7 @@ impl Default for RequestLimits {
             // 16 KB of DER twice (Cert= and Chain=) in percent-encoded PEM, and the text beside it.
             forwarded_header_bytes: 128 * 1024,
             rendered_bytes: 64 * 1024,
+            cache_bytes: 16 * 1024 * 1024,
         }
     }
 }
@@ -101,5 +104,6 @@ impl RequestLimits {
         payload_bytes: 256 * 1024,
         forwarded_header_bytes: 1024 * 1024,
         rendered_bytes: 1024 * 1024,
+        cache_bytes: 256 * 1024 * 1024,
     };
 }

@@ -9,33 +9,63 @@
 //!       └── Decision (decision.rs): the adapter only carries it out
 //! ```
 
+use std::sync::Arc;
+
 use crate::authz::Request;
+use crate::cache::Key;
 use crate::client_cert::ClientCert;
 use crate::config::{Config, Mode};
 use crate::decision::Decision;
 use crate::error::Refusal;
-use crate::forwarded::Presented;
 use crate::forwarded::header::Relay;
-use crate::path::Algorithms;
+use crate::forwarded::{ForwardedChain, Presented};
+use crate::judged::Judged;
+use crate::path::{self, Backend, Signatures};
 use crate::relay::{Forwarded, RelayFault, RelayRule};
+use crate::trust::Trust;
+use crate::verdicts::Verdicts;
+use crate::window::{Dates, Window};
 use crate::x509::UnixSeconds;
 
 /// The header in which Envoy writes the presented chain.
 pub const FORWARDED_HEADER: &str = "x-forwarded-client-cert";
 
-/// A configuration and the signature algorithms to validate with. Shared by all requests; keeps
-/// nothing of any of them.
+/// A configuration, a backend for signatures, and what of their work is remembered. Shared by all
+/// requests.
 #[derive(Clone, Debug)]
 pub struct Pipeline {
     config: Config,
-    algorithms: Algorithms,
+    backend: Backend,
+    memory: Option<Arc<Memory>>,
+}
+
+/// Bounded in bytes, and never the reason for a verdict: without it there are the same verdicts.
+#[derive(Debug)]
+struct Memory {
+    verdicts: Verdicts,
+    signatures: path::Memory,
+    client_dates: Dates,
+    relay_dates: Dates,
+}
+
+/// Whose certificate is judged: each has a trust of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Client,
+    Relay,
 }
 
 impl Pipeline {
-    /// Puts the two together.
+    /// Puts them together.
     #[must_use]
-    pub fn new(config: Config, algorithms: Algorithms) -> Self {
-        Self { config, algorithms }
+    pub fn new(config: Config, backend: impl Into<Backend>) -> Self {
+        let backend = backend.into();
+        let memory = Memory::new(&config, &backend).map(Arc::new);
+        Self {
+            config,
+            backend,
+            memory,
+        }
     }
 
     /// The configuration.
@@ -52,17 +82,17 @@ impl Pipeline {
         request: &Request<'_>,
         validation_time: Option<UnixSeconds>,
     ) -> Decision<'_> {
-        let client_cert = match &self.config.forwarded {
+        let judged = match &self.config.forwarded {
             None => self.judge(presented, validation_time),
             Some(forwarded) => self.judge_forwarded(forwarded, presented, request, validation_time),
         };
-        self.decide(&client_cert, request)
+        self.decide(&judged, request)
     }
 
     /// What becomes of a request of a client whose certificate is judged already.
     #[must_use]
-    pub fn decide(&self, client_cert: &ClientCert, request: &Request<'_>) -> Decision<'_> {
-        Decision::new(&self.config, client_cert, request)
+    pub fn decide(&self, judged: &Judged, request: &Request<'_>) -> Decision<'_> {
+        Decision::new(&self.config, judged, request)
     }
 
     /// With `source.header` the connection is a relay's. It is judged first, by its own trust, and
@@ -74,42 +104,48 @@ impl Pipeline {
         presented: &Presented<'_>,
         request: &Request<'_>,
         validation_time: Option<UnixSeconds>,
-    ) -> ClientCert {
+    ) -> Arc<Judged> {
         let limits = &self.config.limits;
-        let none = |refusal| ClientCert::Unverified {
-            fingerprint: None,
-            refusal,
+        let none = |refusal| {
+            let none = ClientCert::Unverified {
+                fingerprint: None,
+                refusal,
+            };
+            Arc::new(Judged::new(&self.config, none))
         };
         if !forwarded.source.is_in(request.headers) {
             return none(Refusal::NotProvided);
         }
-        let judge = |chain, trust| {
-            let policy = &self.config.policy;
-            ClientCert::judge(
-                chain,
-                trust,
-                policy,
-                limits,
-                self.algorithms,
-                validation_time,
-            )
-        };
         let trusted = match &forwarded.relay {
             RelayRule::Nobody => Err(RelayFault::Nobody),
             RelayRule::Anybody => Ok(()),
             RelayRule::At(addresses) => addresses.hold(request.direct_peer),
             RelayRule::Named { trust, names } => {
-                names.are_of(&judge(presented.decode(limits), Some(trust)))
+                let decode = || presented.decode(limits);
+                names.are_of(&self.judged(
+                    Whose::Relay,
+                    Some(trust),
+                    presented.evidence(),
+                    decode,
+                    validation_time,
+                ))
             }
         };
         if let Err(fault) = trusted {
             return none(Refusal::UntrustedRelay(fault));
         }
-        let relay = Relay {
-            digest: presented.digest(limits),
+        let mut evidence = forwarded.source.evidence(request.headers);
+        if forwarded.source.names_relay() {
+            evidence.extend(presented.evidence());
+        }
+        let decode = || {
+            let relay = Relay {
+                digest: presented.digest(limits),
+            };
+            forwarded.source.decode(request.headers, relay, limits)
         };
-        let chain = forwarded.source.decode(request.headers, relay, limits);
-        judge(chain, self.config.trust.as_ref())
+        let trust = self.config.trust.as_ref();
+        self.judged(Whose::Client, trust, evidence, decode, validation_time)
     }
 
     /// The verdict on the connection's own certificate alone, without what becomes of the request.
@@ -119,17 +155,88 @@ impl Pipeline {
         &self,
         presented: &Presented<'_>,
         validation_time: Option<UnixSeconds>,
-    ) -> ClientCert {
+    ) -> Arc<Judged> {
         if self.config.mode == Mode::Off {
-            return ClientCert::Off;
+            return Arc::new(Judged::new(&self.config, ClientCert::Off));
         }
-        ClientCert::judge(
-            presented.decode(&self.config.limits),
+        self.judged(
+            Whose::Client,
             self.config.trust.as_ref(),
-            &self.config.policy,
-            &self.config.limits,
-            self.algorithms,
+            presented.evidence(),
+            || presented.decode(&self.config.limits),
             validation_time,
         )
+    }
+
+    /// The verdict on what `decode` makes of the `evidence`, and of nothing else.
+    fn judged(
+        &self,
+        whose: Whose,
+        trust: Option<&Trust>,
+        mut evidence: Vec<&[u8]>,
+        decode: impl FnOnce() -> ForwardedChain,
+        validation_time: Option<UnixSeconds>,
+    ) -> Arc<Judged> {
+        let memory = self.memory.as_deref().zip(validation_time);
+        let remembered = memory.map(|(memory, time)| {
+            evidence.push(whose.tag());
+            (memory, Key::new(evidence), time)
+        });
+        if let Some((memory, key, time)) = &remembered
+            && let Some(judged) = memory.verdicts.get(key, *time)
+        {
+            return judged;
+        }
+        let signatures = self.memory.as_deref().map(|memory| &memory.signatures);
+        let mut window = Window::ALWAYS;
+        let client_cert = ClientCert::judge_within(
+            decode(),
+            trust,
+            &self.config.policy,
+            &self.config.limits,
+            Signatures::new(&self.backend, signatures),
+            validation_time,
+            &mut window,
+        );
+        let judged = Arc::new(Judged::new(&self.config, client_cert));
+        if let Some((memory, key, time)) = remembered {
+            memory.dates(whose).narrow(&mut window, time);
+            memory.verdicts.insert(&key, &judged, window, time);
+        }
+        judged
+    }
+}
+
+impl Memory {
+    /// `None`: nothing is to be remembered.
+    fn new(config: &Config, backend: &Backend) -> Option<Self> {
+        let eighth = config.limits.cache_bytes / 8;
+        if eighth == 0 {
+            return None;
+        }
+        let dates = |trust: Option<&Trust>| trust.map(Dates::of).unwrap_or_default();
+        let relay = config.forwarded.as_ref().and_then(Forwarded::trust);
+        Some(Self {
+            verdicts: Verdicts::new(eighth.saturating_mul(4), eighth),
+            signatures: path::Memory::new(backend.prepare, eighth, eighth.saturating_mul(2)),
+            client_dates: dates(config.trust.as_ref()),
+            relay_dates: dates(relay),
+        })
+    }
+
+    fn dates(&self, whose: Whose) -> &Dates {
+        match whose {
+            Whose::Client => &self.client_dates,
+            Whose::Relay => &self.relay_dates,
+        }
+    }
+}
+
+impl Whose {
+    fn tag(self) -> &'static [u8] {
+        match self {
+            Self::Client => b"client",
+            Self::Relay => b"relay",
+        }
     }
 }

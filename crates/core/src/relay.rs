@@ -75,6 +75,14 @@ pub enum RelayFault {
 }
 
 impl Forwarded {
+    /// What the relay's certificate is validated against.
+    pub(crate) fn trust(&self) -> Option<&Trust> {
+        match &self.relay {
+            RelayRule::Named { trust, .. } => Some(trust),
+            RelayRule::Nobody | RelayRule::Anybody | RelayRule::At(_) => None,
+        }
+    }
+
     pub(crate) fn map_trust(self, change: impl FnOnce(Trust) -> Trust) -> Self {
         let relay = match self.relay {
             RelayRule::Named { trust, names } => RelayRule::Named {

@@ -8,7 +8,7 @@ use mtls_gate_core::decision::Outcome as Decided;
 use mtls_gate_core::forwarded::Presented;
 use mtls_gate_core::forwarded::connection::Connection;
 use mtls_gate_core::pipeline::Pipeline;
-use mtls_gate_core::variables::{Variable, Variables};
+use mtls_gate_core::variables::Variable;
 
 use super::engine::timed;
 use super::{Backend, Case, ConformError, Expected, Report};
@@ -52,7 +52,7 @@ fn check(golden: &Golden) -> Result<(), String> {
     };
     let time = golden.time().map_err(|error| error.to_string())?;
     let client_cert = pipeline.judge(&Presented::Connection(connection), Some(time));
-    let variables = Variables::from(&client_cert);
+    let variables = &client_cert.variables;
     for variable in Variable::ALL {
         let expected = golden.expected.variables.get(variable.name());
         let found = variables.get(variable);

@@ -12,6 +12,7 @@ use mtls_gate_core::client_cert::ClientCert;
 use mtls_gate_core::config::{Mode, Rejection};
 use mtls_gate_core::error::Refusal;
 use mtls_gate_core::forwarded::Presented;
+use mtls_gate_core::judged::Judged;
 use mtls_gate_core::x509::UnixSeconds;
 use mtls_gate_rustls::ClientVerifier;
 use rustls::pki_types::CertificateDer;
@@ -49,7 +50,6 @@ pub(super) struct Client {
     pub(super) address: SocketAddr,
     pub(super) local: SocketAddr,
     chain: Vec<CertificateDer<'static>>,
-    last: Mutex<Option<Judged>>,
     /// Names being resolved for this client.
     pub(super) lookups: Arc<Semaphore>,
     /// Requests under way, and when the last one began or ended.
@@ -60,33 +60,11 @@ pub(super) struct Client {
     _permit: OwnedSemaphorePermit,
 }
 
-/// A verdict holds for one version of the files and one second, which is the finest time that
-/// certificates know.
-struct Judged {
-    snapshot: Arc<Snapshot>,
-    second: Option<UnixSeconds>,
-    client_cert: Arc<ClientCert>,
-}
-
 impl Client {
     /// The verdict of now.
-    pub(super) fn judge(&self, snapshot: &Arc<Snapshot>) -> Arc<ClientCert> {
-        let now = now();
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(judged) = &*last
-            && Arc::ptr_eq(&judged.snapshot, snapshot)
-            && judged.second == now
-        {
-            return Arc::clone(&judged.client_cert);
-        }
+    pub(super) fn judge(&self, snapshot: &Snapshot) -> Arc<Judged> {
         let chain: Vec<&[u8]> = self.chain.iter().map(AsRef::as_ref).collect();
-        let client_cert = Arc::new(snapshot.pipeline.judge(&Presented::Tls(&chain), now));
-        *last = Some(Judged {
-            snapshot: Arc::clone(snapshot),
-            second: now,
-            client_cert: Arc::clone(&client_cert),
-        });
-        client_cert
+        snapshot.pipeline.judge(&Presented::Tls(&chain), now())
     }
 }
 
@@ -120,7 +98,7 @@ impl Client {
     }
 
     /// Ends when the present files or the time refuse the certificate of an open connection.
-    async fn expired(&self) -> Arc<ClientCert> {
+    async fn expired(&self) -> Arc<Judged> {
         let mut newer = self.server.live.subscribe();
         loop {
             let snapshot = self.server.live.newest();
@@ -212,7 +190,6 @@ pub(super) async fn serve(
         server,
         address,
         local,
-        last: Mutex::new(None),
         lookups: Arc::new(Semaphore::new(LOOKUPS)),
         activity: Mutex::new((0, Instant::now())),
         refused: Notify::new(),

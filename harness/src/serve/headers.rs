@@ -170,7 +170,7 @@ pub(super) fn add_via(headers: &mut HeaderMap, version: Version) {
 /// Carries out what the core decided.
 pub(super) fn edit(headers: &mut HeaderMap, edits: &HeaderEdits<'_>) {
     remove(headers, edits);
-    for header in &edits.add {
+    for header in edits.add.iter() {
         // The core checked the name, and renders printable ASCII only.
         if let (Ok(name), Ok(value)) = (
             HeaderName::from_bytes(header.name.as_bytes()),

@@ -130,7 +130,7 @@ pub(super) struct Entry {
     /// RFC 9209 2.3: the error's type, and what goes with it.
     pub(super) proxy_error: Option<(&'static str, String)>,
     /// Absent if certificates are not asked for.
-    pub(super) variables: Option<Variables>,
+    pub(super) variables: Option<Arc<Variables>>,
     /// `authzPolicyInfo`
     pub(super) authz: Option<Value>,
     /// Why, in words.
@@ -199,7 +199,7 @@ impl Entry {
         };
         let details = variables.get(Variable::Error).to_owned();
         self.failed(0, &details, "tls_certificate_error", reason);
-        self.variables = Some(variables);
+        self.variables = Some(Arc::new(variables));
     }
 
     fn timestamp(&self) -> String {

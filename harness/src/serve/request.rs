@@ -254,7 +254,7 @@ fn request_body(
             let edits = HeaderEdits {
                 remove: Some(&snapshot.pipeline.config().request.remove),
                 keep: None,
-                add: Vec::new(),
+                add: Arc::default(),
             };
             headers::remove(trailers, &edits);
             headers::clean_trailers(trailers);
@@ -488,7 +488,7 @@ impl Logged {
     }
 
     fn decided(&mut self, decision: &Decision<'_>, mode: Mode) {
-        self.entry.variables = (mode != Mode::Off).then(|| decision.variables.clone());
+        self.entry.variables = (mode != Mode::Off).then(|| Arc::clone(&decision.variables));
         self.entry.authz = decision
             .authz
             .as_ref()

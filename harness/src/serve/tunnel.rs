@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use mtls_gate_core::client_cert::ClientCert;
 use mtls_gate_core::decision::Outcome;
+use mtls_gate_core::judged::Judged;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -37,7 +37,7 @@ impl Lease {
         decision == (Outcome::Forward, self.verified)
     }
 
-    fn present(&self) -> (Arc<Snapshot>, Arc<ClientCert>) {
+    fn present(&self) -> (Arc<Snapshot>, Arc<Judged>) {
         let snapshot = self.client.server.live.newest();
         let client_cert = self.client.judge(&snapshot);
         (snapshot, client_cert)

@@ -147,6 +147,7 @@ pub(super) fn config(document: Document, direct_peer: DirectPeer) -> Result<Conf
         trust,
         policy: Policy::new(document.profile, Some(KeyPurpose::ClientAuth)),
         limits: limits(&document.limits)?,
+        signature_backend: document.signature_backend,
         request,
         response,
         rejection: rejection(document.rejection.0)?,
@@ -682,16 +683,20 @@ fn rules(
 
 fn limits(document: &Limits) -> Result<RequestLimits, ConfigError> {
     let mut limits = RequestLimits::default();
-    let set = |name: &str, slot: &mut usize, value: Option<usize>, max: usize| match value {
+    let set_from = |min, name: &str, slot: &mut usize, value: Option<usize>, max: usize| match value
+    {
         None => Ok(()),
-        Some(value) if (1..=max).contains(&value) => {
+        Some(value) if (min..=max).contains(&value) => {
             *slot = value;
             Ok(())
         }
         Some(value) => Err(error(
             format_args!("limits.{name}"),
-            format!("{value} is not between 1 and {max}"),
+            format!("{value} is not between {min} and {max}"),
         )),
+    };
+    let set = |name: &str, slot: &mut usize, value: Option<usize>, max: usize| {
+        set_from(1, name, slot, value, max)
     };
     let max = RequestLimits::MAX;
     set(
@@ -717,6 +722,13 @@ fn limits(document: &Limits) -> Result<RequestLimits, ConfigError> {
         &mut limits.rendered_bytes,
         document.rendered_bytes,
         max.rendered_bytes,
+    )?;
+    set_from(
+        0,
+        "cacheBytes",
+        &mut limits.cache_bytes,
+        document.cache_bytes,
+        max.cache_bytes,
     )?;
     Ok(limits)
 }

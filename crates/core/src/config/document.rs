@@ -2,12 +2,13 @@
 
 use prost::Message as _;
 use prost_types::value::Kind;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::ConfigError;
 use super::object::Object;
 use super::resources::Document;
+use super::unique::Unique;
 use crate::limits::CONFIGURATION_BYTES;
 
 /// The path of the document itself.
@@ -26,12 +27,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Document, ConfigError> {
             format!("is longer than {CONFIGURATION_BYTES} bytes"),
         ));
     }
-    if is_json_text(bytes) {
-        let mut json = serde_json::Deserializer::from_slice(bytes);
-        let document: Object<Document> = typed(&mut json)?;
-        json.end()
-            .map_err(|error| ConfigError::new(DOCUMENT, error.to_string()))?;
-        Ok(document.0)
+    let value = if is_json_text(bytes) {
+        let Unique(value) = serde_json::from_slice(bytes)
+            .map_err(|error| ConfigError::new(DOCUMENT, said(&error)))?;
+        value
     } else {
         let message = prost_types::Struct::decode(bytes).map_err(|_| {
             ConfigError::new(
@@ -39,8 +38,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Document, ConfigError> {
                 "is neither JSON text nor a google.protobuf.Struct",
             )
         })?;
-        typed(json_object(message)).map(|document: Object<Document>| document.0)
-    }
+        json_object(message)
+    };
+    typed(value).map(|document: Object<Document>| document.0)
 }
 
 /// JSON text holds no control characters but tabs and line ends; a serialized Struct with any entry
@@ -55,20 +55,19 @@ fn is_json_text(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 /// The path of the first field that is wrong, and what is wrong with it.
-pub fn typed<'de, T: Deserialize<'de>>(
-    deserializer: impl serde::Deserializer<'de>,
-) -> Result<T, ConfigError> {
-    serde_path_to_error::deserialize(deserializer).map_err(|error| {
+pub fn typed<T: DeserializeOwned>(value: Value) -> Result<T, ConfigError> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
         let path = match error.path().to_string() {
             // Before any field, or where the text ends.
             path if path == "." || path == "?" || path.contains(PRIVATE_KEY) => DOCUMENT.to_owned(),
             path => one_line(&path),
         };
-        ConfigError::new(
-            path,
-            one_line(&without_values(&error.into_inner().to_string())),
-        )
+        ConfigError::new(path, said(error.inner()))
     })
+}
+
+fn said(error: &serde_json::Error) -> String {
+    one_line(&without_values(&error.to_string()))
 }
 
 /// serde repeats a string that stands where something else should: a log is no place for what
@@ -164,7 +163,7 @@ mod tests {
         let error = |json: &str| read(json.as_bytes()).unwrap_err().to_string();
         assert_eq!(
             error(r#"{"trustConfig":"s\", expected e"}"#),
-            "trustConfig: invalid type: string, expected an object at line 1 column 32"
+            "trustConfig: invalid type: string, expected an object"
         );
         let key = "-----BEGIN PRIVATE KEY-----secret";
         for json in [

@@ -6,6 +6,7 @@ mod document;
 mod object;
 pub mod resources;
 mod source;
+mod unique;
 
 use core::fmt;
 use std::collections::BTreeSet;
@@ -24,7 +25,7 @@ pub(crate) use compile::at_most;
 pub use compile::trust;
 pub use document::typed;
 pub use object::Object;
-pub use resources::{DirectPeerAddress, Role};
+pub use resources::{DirectPeerAddress, Role, SignatureBackend};
 #[cfg(test)]
 pub(crate) use source::source;
 
@@ -41,6 +42,8 @@ pub struct Config {
     pub policy: Policy,
     /// `limits`
     pub limits: RequestLimits,
+    /// `signatureBackend`; an adapter without a host has the last word.
+    pub signature_backend: SignatureBackend,
     /// Edits of requests, `customRequestHeaders` and `headerAction` together.
     pub request: HeaderRules,
     /// Edits of responses.
@@ -174,6 +177,12 @@ impl Config {
             return Err(ConfigError::new(
                 "role",
                 "is NETWORK_FILTER, and there is none here",
+            ));
+        }
+        if document.signature_backend != SignatureBackend::Auto {
+            return Err(ConfigError::new(
+                "signatureBackend",
+                "goes with the filter only: there is no wasm host here",
             ));
         }
         compile::config(document.0, DirectPeer::Known)

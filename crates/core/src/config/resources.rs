@@ -32,8 +32,10 @@ pub struct Document {
     pub authz_policies: Vec<Object<AuthzPolicy>>,
     /// What becomes of a request that these refuse.
     pub authz_denial: Object<AuthzDenial>,
-    /// Limits on one request.
+    /// Limits on one request and on what is remembered of it.
     pub limits: Object<Limits>,
+    /// Who verifies signatures.
+    pub signature_backend: SignatureBackend,
     /// What becomes of a refused request.
     pub rejection: Object<Rejection>,
     /// Where the certificate comes from.
@@ -49,6 +51,19 @@ pub enum Role {
     HttpFilter,
     /// Judges each connection before anything is read of it.
     NetworkFilter,
+}
+
+/// `signatureBackend`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum SignatureBackend {
+    /// The host, if it answers known questions rightly, else the filter itself.
+    #[default]
+    Auto,
+    /// The host, or the configuration is refused.
+    Host,
+    /// The filter itself.
+    Wasm,
 }
 
 /// TrustConfig. Output-only and descriptive fields are read and not used.
@@ -225,6 +240,8 @@ pub struct Limits {
     pub forwarded_header_bytes: Option<usize>,
     /// See `RequestLimits`.
     pub rendered_bytes: Option<usize>,
+    /// See `RequestLimits`.
+    pub cache_bytes: Option<usize>,
 }
 
 /// `rejection`

@@ -36,6 +36,25 @@ impl Connection<'_> {
         ForwardedChain::Present { end_entity, others }
     }
 
+    /// All that [`decode`](Self::decode) looks at. Absent and empty are one to it.
+    pub(super) fn evidence(&self) -> Vec<&[u8]> {
+        let presented: &[u8] = if self.certificate_presented {
+            b"y"
+        } else {
+            b"n"
+        };
+        let shown = [
+            b"connection",
+            presented,
+            self.peer_certificate.unwrap_or_default(),
+            self.peer_digest.unwrap_or_default(),
+        ];
+        shown
+            .into_iter()
+            .chain(self.forwarded.iter().copied())
+            .collect()
+    }
+
     /// The digest that the proxy shows, as octets.
     pub(super) fn digest(&self) -> Option<[u8; 32]> {
         let mut digest = [0; 32];

@@ -144,6 +144,18 @@ impl HeaderSource {
         decoded.unwrap_or_else(ForwardedChain::Undecodable)
     }
 
+    /// All that [`decode`](Self::decode) looks at in the headers.
+    pub(crate) fn evidence<'h>(&self, headers: &Lines<'h>) -> Vec<&'h [u8]> {
+        let read = headers.iter().filter(|(name, _)| self.reads(name));
+        read.flat_map(|(name, value)| [*name, *value]).collect()
+    }
+
+    /// Whether the header may speak of the one who forwards, so that [`decode`](Self::decode) looks at
+    /// `relay`.
+    pub(crate) fn names_relay(&self) -> bool {
+        matches!(self.format, Format::Xfcc { .. })
+    }
+
     fn reads(&self, name: &[u8]) -> bool {
         if is_name(name, &self.name) {
             return true;

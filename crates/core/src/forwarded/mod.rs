@@ -42,6 +42,19 @@ impl Presented<'_> {
         }
     }
 
+    /// All that [`decode`](Self::decode) looks at.
+    pub(crate) fn evidence(&self) -> Vec<&[u8]> {
+        match self {
+            Self::Connection(connection) => connection.evidence(),
+            Self::Tls(chain) => {
+                let kind: &[u8] = b"tls";
+                core::iter::once(kind)
+                    .chain(chain.iter().copied())
+                    .collect()
+            }
+        }
+    }
+
     /// SHA-256 of the end entity, if it is shown or its digest is.
     #[must_use]
     pub fn digest(&self, limits: &RequestLimits) -> Option<[u8; 32]> {

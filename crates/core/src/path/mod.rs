@@ -7,14 +7,15 @@ mod name_constraints;
 mod policy;
 mod profile;
 mod search;
+mod signatures;
 mod strict;
 mod validate;
-
-use rustls_pki_types::SignatureVerificationAlgorithm;
 
 pub use error::{PathError, PathFault};
 pub use policy::PolicyInputs;
 pub use profile::{KeyFault, Profile};
+pub(crate) use signatures::Memory;
+pub use signatures::{Algorithms, Backend, Prepare, PreparedKey, Signatures};
 
 use crate::trust::TrustStore;
 use crate::x509::{Certificate, KeyPurpose, UnixSeconds};
@@ -55,9 +56,6 @@ impl Policy {
     }
 }
 
-/// Signature algorithms that may be used; a backend gives them.
-pub type Algorithms = &'static [&'static dyn SignatureVerificationAlgorithm];
-
 /// A path that was built and validated. Only [`build`] makes one.
 #[derive(Clone, Debug)]
 pub struct ValidatedPath<'a> {
@@ -87,12 +85,12 @@ impl<'a> ValidatedPath<'a> {
 /// # Errors
 /// No acceptable path was found, or the search's budget ran out. Of several paths that failed, the
 /// most useful reason is given. A path that fails by key purpose alone is reported so.
-pub fn build<'a>(
+pub fn build<'a, 'm>(
     end_entity: &'a Certificate,
     presented: &'a [Certificate],
     store: &'a TrustStore,
     policy: &Policy,
-    algorithms: Algorithms,
+    signatures: impl Into<Signatures<'m>>,
     validation_time: UnixSeconds,
 ) -> Result<ValidatedPath<'a>, PathError> {
     search::Search::new(
@@ -100,7 +98,7 @@ pub fn build<'a>(
         presented,
         store,
         policy,
-        algorithms,
+        signatures.into(),
         validation_time,
     )
     .run()

@@ -7,8 +7,9 @@ mod revocation;
 
 use super::budget::Budget;
 use super::error::{PathError, PathFault};
+use super::signatures::{Signatures, Signed};
 use super::validate::{self, IssuerRole};
-use super::{Algorithms, MAX_DEPTH, Policy, Profile, ValidatedPath};
+use super::{MAX_DEPTH, Policy, Profile, ValidatedPath};
 use crate::trust::TrustStore;
 use crate::x509::{Certificate, Crl, UnixSeconds, dotted_algorithm};
 
@@ -18,7 +19,7 @@ pub(super) struct Search<'a, 'p> {
     presented: Vec<&'a Certificate>,
     store: &'a TrustStore,
     policy: &'p Policy,
-    algorithms: Algorithms,
+    signatures: Signatures<'p>,
     time: UnixSeconds,
     budget: Budget,
     /// Links already tried: issuer, subject, verdict. Certificates are told apart by address.
@@ -77,7 +78,7 @@ impl<'a, 'p> Search<'a, 'p> {
         presented: &'a [Certificate],
         store: &'a TrustStore,
         policy: &'p Policy,
-        algorithms: Algorithms,
+        signatures: Signatures<'p>,
         time: UnixSeconds,
     ) -> Self {
         let mut distinct: Vec<&Certificate> = Vec::with_capacity(presented.len());
@@ -94,7 +95,7 @@ impl<'a, 'p> Search<'a, 'p> {
             presented: distinct,
             store,
             policy,
-            algorithms,
+            signatures,
             time,
             budget: Budget::new(store.namesakes()),
             links: Vec::new(),
@@ -276,42 +277,38 @@ impl<'a, 'p> Search<'a, 'p> {
         if let Some((.., verdict)) = self.links.iter().find(|(from, to, _)| (*from, *to) == link) {
             return verdict.clone();
         }
-        let verdict = self.verify_signed(
-            issuer,
-            subject.signature_algorithm(),
-            subject.tbs(),
-            subject.signature(),
-            work,
-        );
+        let signed = Signed {
+            key_algorithm: issuer.key_algorithm(),
+            key_bits: issuer.key_bits(),
+            algorithm: subject.signature_algorithm(),
+            message: subject.tbs(),
+            signature: subject.signature(),
+        };
+        let recurs = !core::ptr::eq(subject, self.end_entity);
+        let verdict = self.verify_signed(&signed, recurs, work);
         self.links.push((link.0, link.1, verdict.clone()));
         verdict
     }
 
-    /// `issuer`'s key verifies `signature` over `message`.
+    /// The budget is spent whether or not the signature was verified before.
     fn verify_signed(
         &mut self,
-        issuer: &Certificate,
-        algorithm_id: &[u8],
-        message: &[u8],
-        signature: &[u8],
+        signed: &Signed<'_>,
+        recurs: bool,
         work: Work,
     ) -> Result<(), PathFault> {
-        let algorithm = self.algorithms.iter().find(|algorithm| {
-            algorithm.signature_alg_id().as_ref() == algorithm_id
-                && algorithm.public_key_alg_id().as_ref() == issuer.key_algorithm()
-        });
-        match algorithm {
-            Some(algorithm) if self.policy.profile.allows_signature(algorithm_id) => {
+        match self.signatures.algorithm(signed) {
+            Some(algorithm) if self.policy.profile.allows_signature(signed.algorithm) => {
                 match work {
                     Work::Path => self.budget.verify_signature()?,
                     Work::Crl => self.budget.verify_crl_signature()?,
                 }
-                algorithm
-                    .verify_signature(issuer.key_bits(), message, signature)
+                self.signatures
+                    .verify(algorithm, signed, recurs)
                     .map_err(|_| PathFault::InvalidSignature)
             }
             _ => Err(PathFault::UnsupportedSignatureAlgorithm {
-                oid: dotted_algorithm(algorithm_id),
+                oid: dotted_algorithm(signed.algorithm),
             }),
         }
     }

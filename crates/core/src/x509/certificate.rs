@@ -234,6 +234,28 @@ impl Certificate {
         self.subject.matches(&self.issuer)
     }
 
+    /// About what it holds in memory: the DER, two names in canonical form, and lists whose entries
+    /// may be larger than their DER.
+    pub(crate) fn bytes_held(&self) -> usize {
+        let extensions = &self.extensions;
+        let spans = extensions
+            .certificate_policies
+            .as_ref()
+            .map_or(0, Vec::len)
+            .saturating_add(extensions.policy_mappings.len().saturating_mul(2));
+        let lists = [
+            extensions
+                .subject_alt_names
+                .len()
+                .saturating_mul(size_of::<GeneralName>()),
+            spans.saturating_mul(size_of::<Span>()),
+            self.der.len().saturating_mul(3),
+        ];
+        lists
+            .into_iter()
+            .fold(size_of::<Self>(), usize::saturating_add)
+    }
+
     /// SHA-256 of the DER.
     #[must_use]
     pub fn sha256(&self) -> [u8; 32] {

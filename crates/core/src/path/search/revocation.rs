@@ -4,6 +4,7 @@
 use super::{Search, Work};
 use crate::path::error::{PathError, PathFault};
 use crate::path::name_constraints;
+use crate::path::signatures::Signed;
 use crate::path::validate::{self, IssuerRole};
 use crate::path::{MAX_DEPTH, Policy, Profile};
 use crate::revocation::{self, CrlFault, RevocationMode, Signers, Status, Unusable};
@@ -313,13 +314,15 @@ impl<'a> Search<'a, '_> {
         let verdict = match known {
             Some((.., verdict)) => verdict.clone(),
             None => {
-                let verdict = self.verify_signed(
-                    signer,
-                    crl.signature_algorithm(),
-                    crl.tbs(),
-                    crl.signature(),
-                    Work::Crl,
-                );
+                let signed = Signed {
+                    key_algorithm: signer.key_algorithm(),
+                    key_bits: signer.key_bits(),
+                    algorithm: crl.signature_algorithm(),
+                    message: crl.tbs(),
+                    signature: crl.signature(),
+                };
+                // A list may have megabytes: too many to be kept, and compared, once more.
+                let verdict = self.verify_signed(&signed, false, Work::Crl);
                 self.crl_signatures.push((key.0, key.1, verdict.clone()));
                 verdict
             }

@@ -1,0 +1,235 @@
+//! What was worked out before, by all the bytes that it was worked out from.
+//!
+//! A hit is proven by comparing those bytes, never by a digest alone. An attacker who makes two keys
+//! fall on one hash gains that one of them is worked out again.
+
+use core::hash::Hasher;
+use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+
+/// Beside key and value: the map's slot and what the allocator adds.
+const ENTRY_BYTES: usize = 160;
+
+/// The bytes that decide something, in parts whose borders count.
+#[derive(Clone, Debug)]
+pub(crate) struct Key<'a> {
+    parts: Vec<&'a [u8]>,
+    hash: u64,
+}
+
+impl<'a> Key<'a> {
+    pub(crate) fn new(parts: Vec<&'a [u8]>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        for part in &parts {
+            hasher.write_usize(part.len());
+            hasher.write(part);
+        }
+        let hash = hasher.finish();
+        Self { parts, hash }
+    }
+
+    fn len(&self) -> usize {
+        let parts = self.parts.iter();
+        parts.fold(0, |sum, part| {
+            sum.saturating_add(part.len()).saturating_add(BORDER)
+        })
+    }
+
+    fn to_bytes(&self) -> Box<[u8]> {
+        let mut bytes = Vec::with_capacity(self.len());
+        for part in &self.parts {
+            bytes.extend(border(part));
+            bytes.extend(*part);
+        }
+        bytes.into()
+    }
+
+    fn is(&self, mut bytes: &[u8]) -> bool {
+        for part in &self.parts {
+            let rest = bytes.strip_prefix(&border(part));
+            let Some(rest) = rest.and_then(|rest| rest.strip_prefix(*part)) else {
+                return false;
+            };
+            bytes = rest;
+        }
+        bytes.is_empty()
+    }
+}
+
+const BORDER: usize = size_of::<usize>();
+
+fn border(part: &[u8]) -> [u8; BORDER] {
+    part.len().to_le_bytes()
+}
+
+/// Values by their keys, bounded in bytes. The bound is for two generations: when the newer one is
+/// full, the older one goes, so that what is asked for now and then stays.
+#[derive(Debug)]
+pub(crate) struct Cache<V> {
+    newer: Generation<V>,
+    older: Generation<V>,
+    generation_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Generation<V> {
+    entries: BTreeMap<u64, Entry<V>>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry<V> {
+    key: Box<[u8]>,
+    value: V,
+    bytes: usize,
+}
+
+impl<V> Default for Generation<V> {
+    fn default() -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            bytes: 0,
+        }
+    }
+}
+
+impl<V> Generation<V> {
+    fn take(&mut self, key: &Key<'_>) -> Option<Entry<V>> {
+        if !self.entries.get(&key.hash)?.is(key) {
+            return None;
+        }
+        let entry = self.entries.remove(&key.hash)?;
+        self.bytes = self.bytes.saturating_sub(entry.bytes);
+        Some(entry)
+    }
+
+    fn put(&mut self, hash: u64, entry: Entry<V>) {
+        self.bytes = self.bytes.saturating_add(entry.bytes);
+        if let Some(replaced) = self.entries.insert(hash, entry) {
+            self.bytes = self.bytes.saturating_sub(replaced.bytes);
+        }
+    }
+}
+
+impl<V> Entry<V> {
+    fn is(&self, key: &Key<'_>) -> bool {
+        key.is(&self.key)
+    }
+}
+
+impl<V: Clone> Cache<V> {
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self {
+            newer: Generation::default(),
+            older: Generation::default(),
+            generation_bytes: bytes / 2,
+        }
+    }
+
+    pub(crate) fn get(&mut self, key: &Key<'_>) -> Option<V> {
+        if let Some(entry) = self.newer.entries.get(&key.hash)
+            && entry.is(key)
+        {
+            return Some(entry.value.clone());
+        }
+        let entry = self.older.take(key)?;
+        let value = entry.value.clone();
+        self.keep(key.hash, entry);
+        Some(value)
+    }
+
+    /// `bytes`: what the value holds. One that alone is over the bound is not kept.
+    pub(crate) fn insert(&mut self, key: &Key<'_>, value: V, bytes: usize) {
+        let bytes = bytes.saturating_add(ENTRY_BYTES).saturating_add(key.len());
+        if bytes > self.generation_bytes {
+            return;
+        }
+        self.older.take(key);
+        let key_bytes = key.to_bytes();
+        self.keep(
+            key.hash,
+            Entry {
+                key: key_bytes,
+                value,
+                bytes,
+            },
+        );
+    }
+
+    fn keep(&mut self, hash: u64, entry: Entry<V>) {
+        if self.newer.bytes.saturating_add(entry.bytes) > self.generation_bytes {
+            self.older = core::mem::take(&mut self.newer);
+        }
+        self.newer.put(hash, entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key<'a>(parts: &[&'a str]) -> Key<'a> {
+        Key::new(parts.iter().map(|part| part.as_bytes()).collect())
+    }
+
+    fn bytes(cache: &Cache<u32>) -> usize {
+        let generations = [&cache.newer, &cache.older];
+        let entries = generations.map(|one| one.entries.values().map(|entry| entry.bytes).sum());
+        assert_eq!(entries, generations.map(|one| one.bytes));
+        entries.iter().sum()
+    }
+
+    #[test]
+    fn borders_count() {
+        let mut cache = Cache::new(10_000);
+        cache.insert(&key(&["ab", "c"]), 1, 0);
+        assert_eq!(cache.get(&key(&["ab", "c"])), Some(1));
+        for other in [&["a", "bc"][..], &["abc"], &["ab", "c", ""], &["ab"], &[]] {
+            assert_eq!(cache.get(&key(other)), None, "{other:?}");
+        }
+    }
+
+    /// Nothing is believed for its hash.
+    #[test]
+    fn one_hash_is_not_one_key() {
+        let mut cache = Cache::new(10_000);
+        let first = key(&["first"]);
+        let second = Key {
+            hash: first.hash,
+            ..key(&["second"])
+        };
+        cache.insert(&first, 1, 0);
+        assert_eq!(cache.get(&second), None);
+        cache.insert(&second, 2, 0);
+        assert_eq!((cache.get(&first), cache.get(&second)), (None, Some(2)));
+        bytes(&cache);
+    }
+
+    #[test]
+    fn bounded_and_the_used_ones_stay() {
+        let mut cache = Cache::new(20_000);
+        let used = "used".to_owned();
+        cache.insert(&key(&[&used]), 7, 100);
+        for number in 0..1000 {
+            let name = format!("other {number}");
+            cache.insert(&key(&[&name]), number, 200);
+            assert_eq!(cache.get(&key(&[&used])), Some(7), "{number}");
+            assert!(bytes(&cache) <= 20_000);
+        }
+        assert_eq!(cache.get(&key(&["other 0"])), None);
+        assert_eq!(cache.get(&key(&["other 999"])), Some(999));
+        cache.insert(&key(&["large"]), 1, 10_000);
+        assert_eq!(cache.get(&key(&["large"])), None);
+        // A newer value takes the place of the older one.
+        cache.insert(&key(&[&used]), 8, 100);
+        assert_eq!(cache.get(&key(&[&used])), Some(8));
+        bytes(&cache);
+    }
+
+    #[test]
+    fn nothing_is_kept_in_no_bytes() {
+        let mut cache = Cache::new(0);
+        cache.insert(&key(&[]), 1, 0);
+        assert_eq!(cache.get(&key(&[])), None);
+    }
+}
