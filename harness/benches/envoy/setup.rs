@@ -30,8 +30,8 @@ pub(crate) const VERIFIED: &str = "wasmcustom.mtls_gate.verified";
 /// How many signatures the filter that prices them has the host verify for each request.
 pub(crate) const SIGNATURES: u32 = 8;
 
-/// Without them every case of ours is the plain one.
-const HAS_CACHES_AND_HOST_CRYPTO: bool = false;
+/// Without it every signature is verified in wasm.
+const HAS_HOST_CRYPTO: bool = false;
 
 /// Who terminates the client's mTLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,11 +242,11 @@ fn document(clients: &Clients, front: Front, ours: Ours) -> Value {
         "serverTlsPolicy": { "mtlsPolicy": { "clientValidationMode": "REJECT_INVALID" } },
         "customRequestHeaders": lines,
     });
-    if HAS_CACHES_AND_HOST_CRYPTO {
+    if HAS_HOST_CRYPTO {
         document["signatureBackend"] = json!(if ours.host_crypto { "HOST" } else { "WASM" });
-        if let Some(bytes) = ours.cache_bytes {
-            document["limits"] = json!({ "cacheBytes": bytes });
-        }
+    }
+    if let Some(bytes) = ours.cache_bytes {
+        document["limits"] = json!({ "cacheBytes": bytes });
     }
     if front == Front::Relay {
         document["source"] = json!({
@@ -271,7 +271,7 @@ fn headers(clients: &Clients) -> Result<Vec<AddedHeader>> {
     let presented = Presented::Connection(Connection::default());
     let decision = pipeline.run(&presented, &request, Some(time));
     match decision.outcome {
-        Outcome::Forward => Ok(decision.request.add),
+        Outcome::Forward => Ok(decision.request.add.to_vec()),
         _ => Err(format!("the clients are refused: {}", decision.report.reason).into()),
     }
 }
