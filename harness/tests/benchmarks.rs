@@ -9,7 +9,7 @@ mod envoy;
 
 #[test]
 fn every_case_in_envoy_does_what_is_measured() {
-    let arguments = ["envoy", "--rounds", "1", "--seconds", "0", "--clients", "8"];
+    let arguments = "envoy --rounds 1 --seconds 0 --clients 8 --starts 1".split(' ');
     let report = envoy::run(&envoy::Options::parse_from(arguments)).unwrap();
     assert!(report.tables.iter().all(|table| !table.contains("NaN")));
 }

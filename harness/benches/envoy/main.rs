@@ -21,9 +21,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use clients::Clients;
-use load::{Lane, Traffic};
-use plan::{Plan, Section};
-use report::{Bound, Figure, Series};
+use load::{Lane, Traffic, cpu_time};
+use plan::{Plan, Section, pid};
+use report::{Bound, Figure, Series, Start};
 use setup::{Filter, Front, LISTENER, Ours, SIGNATURES, Setup};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -35,14 +35,17 @@ pub(crate) struct Options {
     #[arg(value_enum)]
     pub(crate) parts: Vec<Part>,
     /// How often each case has its turn
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
     /// How long a turn lasts
-    #[arg(long, default_value_t = 0.25)]
+    #[arg(long, default_value_t = 0.1)]
     pub(crate) seconds: f64,
     /// Distinct clients: more than the cache holds, or they do not stay unknown to it
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(8..=1_000_000))]
     pub(crate) clients: u32,
+    /// How often Envoy is started with each filter
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) starts: u32,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -66,6 +69,7 @@ pub(crate) enum Part {
 #[derive(Default, Serialize)]
 pub(crate) struct Report {
     sections: Vec<Section>,
+    starts: Vec<Start>,
     figures: Vec<Figure>,
     #[serde(skip)]
     pub(crate) tables: Vec<String>,
@@ -137,9 +141,9 @@ fn relay(
     plan.case(NO_FILTER, Filter::None, &few);
     plan.case(EMPTY, Filter::Empty, &few);
     plan.case(FLOOR, Filter::Floor, &few);
+    plan.case(WARM, Filter::Ours(Ours::DEFAULT), &few);
     plan.case(LUA, Filter::Lua, &few);
     plan.case(SIGNATURE, Filter::Signatures, &few);
-    plan.case(WARM, Filter::Ours(Ours::DEFAULT), &few);
     for (name, ours, traffic) in [
         (COLD_HOST, Ours::DEFAULT, &all),
         (COLD_WASM, Ours::DEFAULT.in_wasm(), &all),
@@ -210,8 +214,8 @@ fn tls(setup: &Setup<'_>, clients: &Clients, options: &Options, report: &mut Rep
         (NO_FILTER, Filter::None),
         (EMPTY, Filter::Empty),
         (FLOOR, Filter::Floor),
-        (LUA, Filter::Lua),
         (WARM, Filter::Ours(Ours::DEFAULT)),
+        (LUA, Filter::Lua),
     ] {
         plan.case(name, filter, &kept);
         plan.same_envoy(new_connections(name), &few);
@@ -275,7 +279,7 @@ fn scale(
     }
     for count in [64, 512, 4096] {
         let name = format!("8 connections, {count} clients");
-        plan.same_envoy(name, &traffic(8, count));
+        plan.case(name, ours(CACHE_MIB * MIB), &traffic(8, count));
     }
     for mib in [0, 1, 4, CACHE_MIB, 64] {
         let name = format!("8 connections, all clients, cache of {mib} MiB");
@@ -313,31 +317,42 @@ fn load_time(
         clients: 0..1,
         seen_before: true,
     };
-    let mut rows = [
-        (NO_FILTER, Filter::None, Series::default()),
-        (EMPTY, Filter::Empty, Series::default()),
-        (FLOOR, Filter::Floor, Series::default()),
-        ("ours", Filter::Ours(Ours::DEFAULT), Series::default()),
-    ];
-    for round in 0..options.rounds {
-        eprintln!("load time: round {} of {}", round + 1, options.rounds);
-        for (_, filter, times) in &mut rows {
+    let mut starts = [
+        (NO_FILTER, Filter::None),
+        (EMPTY, Filter::Empty),
+        (FLOOR, Filter::Floor),
+        ("ours", Filter::Ours(Ours::DEFAULT)),
+    ]
+    .map(|(name, filter)| {
+        let start = Start {
+            name,
+            time: Series::default(),
+            cpu: Series::default(),
+        };
+        (filter, start)
+    });
+    for round in 0..options.starts {
+        eprintln!("start of Envoy: round {} of {}", round + 1, options.starts);
+        for (filter, start) in &mut starts {
             let config = setup.envoy(Front::Relay, *filter);
             let since = Instant::now();
             let envoy = Envoy::start(&config)?;
             let mut lane = Lane::open(envoy.port(LISTENER)?, Front::Relay, clients, &one)?;
             lane.run(Duration::ZERO, 1)?;
-            times.push(since.elapsed().as_secs_f64() * 1e3);
+            start.time.push(since.elapsed().as_secs_f64() * 1e3);
+            let cpu = cpu_time(pid(&envoy)?)?;
+            start.cpu.push(cpu.as_secs_f64() * 1e3);
         }
     }
-    let rows = rows.map(|(name, _, times)| (name, times));
-    let [(_, none), _, (_, floor), (_, ours)] = &rows;
-    let load = |times: &Series| times.minus(none);
+    let starts = starts.map(|(_, start)| start);
+    let [none, _, floor, ours] = &starts;
+    let load = |start: &Start| start.time.minus(&none.time);
     report.figures.push(Figure::new(
         "load, less 50 ms, over that of the floor",
         load(ours).map(|time| time - 50.0).over(&load(floor)),
         Bound::AtMost(1.5),
     ));
-    report.tables.push(report::times("start of Envoy", &rows));
+    report.tables.push(report::starts(&starts));
+    report.starts.extend(starts);
     Ok(())
 }

@@ -45,15 +45,15 @@ impl Series {
         middle(sorted.len().saturating_sub(1) / 2).midpoint(middle(sorted.len() / 2))
     }
 
-    /// Median, least and greatest.
+    /// Median and quartiles: the ends tell of other work on the machine.
     fn show(&self, decimals: usize) -> String {
         let sorted = self.sorted();
-        let end = |value: Option<&f64>| value.copied().unwrap_or(f64::NAN);
+        let quarter = sorted.len() / 4;
+        let [low, high] = [sorted.get(quarter), sorted.iter().nth_back(quarter)]
+            .map(|value| value.copied().unwrap_or(f64::NAN));
         format!(
-            "{:.decimals$} ({:.decimals$}–{:.decimals$})",
-            self.median(),
-            end(sorted.first()),
-            end(sorted.last()),
+            "{:.decimals$} ({low:.decimals$}–{high:.decimals$})",
+            self.median()
         )
     }
 }
@@ -68,6 +68,14 @@ impl FromIterator<f64> for Series {
     fn from_iter<I: IntoIterator<Item = f64>>(values: I) -> Self {
         Self(values.into_iter().collect())
     }
+}
+
+/// Starts of Envoy until the first answer, in milliseconds.
+#[derive(Serialize)]
+pub(crate) struct Start {
+    pub(crate) name: &'static str,
+    pub(crate) time: Series,
+    pub(crate) cpu: Series,
 }
 
 /// A figure that is promised.
@@ -135,11 +143,11 @@ pub(crate) fn cases(section: &Section, base: &str) -> Result<String> {
     Ok(shown(table))
 }
 
-/// Times in milliseconds.
-pub(crate) fn times(title: &str, rows: &[(&str, Series)]) -> String {
-    let mut table = table([title, "ms"]);
-    for (name, times) in rows {
-        table.add_row([(*name).to_owned(), times.show(0)]);
+/// How long starts take, by the clock and in CPU time.
+pub(crate) fn starts(starts: &[Start]) -> String {
+    let mut table = table(["start of Envoy", "ms", "CPU ms"]);
+    for start in starts {
+        table.add_row([start.name.to_owned(), start.time.show(0), start.cpu.show(0)]);
     }
     shown(table)
 }
