@@ -2,16 +2,27 @@
 //! connection.
 
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 use mtls_gate_core::config::Config;
+use mtls_gate_core::path::Algorithms;
 use mtls_gate_core::pipeline::Pipeline;
 use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext};
 use proxy_wasm::types::{Action, ContextType};
+use rustls_pki_types::SignatureVerificationAlgorithm;
 
 use crate::downstream::Downstream;
 use crate::handle::{Flow, Host as _, Level, Stream};
-use crate::host::{ProxyWasm, plugin_configuration};
+use crate::host::{ProxyWasm, plugin_configuration, verify_signature};
 use crate::place::Place;
+use crate::signatures;
+
+/// The same for every configuration of the module.
+fn by_host() -> Algorithms {
+    static BY_HOST: LazyLock<Vec<&'static dyn SignatureVerificationAlgorithm>> =
+        LazyLock::new(|| signatures::by_host(verify_signature));
+    &BY_HOST
+}
 
 /// One plugin configuration. Several share a VM, so nothing is kept outside of it.
 #[derive(Default)]
@@ -31,8 +42,16 @@ impl RootContext for Root {
                 for warning in &config.warnings {
                     self.host.log(Level::Warning, &warning.to_string());
                 }
-                let algorithms = mtls_gate_rustcrypto::ALGORITHMS;
-                self.pipeline = Some(Rc::new(Pipeline::new(config, algorithms)));
+                let setting = config.signature_backend;
+                let Ok(backend) = signatures::backend(setting, verify_signature, by_host) else {
+                    self.host.log(
+                        Level::Error,
+                        "configuration refused: signatureBackend: HOST, and the host does not verify \
+                         signatures rightly",
+                    );
+                    return false;
+                };
+                self.pipeline = Some(Rc::new(Pipeline::new(config, backend)));
                 true
             }
             Err(error) => {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use mtls_gate_core::x509::UnixSeconds;
 
 use crate::handle::{HeaderMap, Headers, Host, HostRefused, Level};
+use crate::signatures;
 
 const OK: u32 = 0;
 const MAP_REQUEST_HEADERS: u32 = 0;
@@ -54,6 +55,14 @@ unsafe extern "C" {
         value: *const u8,
         value_size: usize,
     ) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_size: usize,
+        argument: *const u8,
+        argument_size: usize,
+        result: *mut *mut u8,
+        result_size: *mut usize,
+    ) -> u32;
     fn proxy_close_stream(stream: u32) -> u32;
     fn proxy_send_local_response(
         status: u32,
@@ -82,6 +91,32 @@ pub(crate) fn plugin_configuration(size: usize) -> Option<Vec<u8>> {
         // SAFETY: both pointers are to live locals of the types the ABI names.
         unsafe { proxy_get_buffer_bytes(BUFFER_PLUGIN_CONFIGURATION, 0, size, data, length) }
     })
+}
+
+/// Envoy's `verify_signature` (`source/extensions/common/wasm/ext/verify_signature.proto`). `None`: the
+/// host has no such function, or gives no clear answer, as about a key that it cannot read.
+pub(crate) fn verify_signature(
+    digest: &str,
+    spki: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> Option<bool> {
+    const NAME: &str = "verify_signature";
+    let argument = signatures::question(digest, spki, message, signature);
+    let answer = received(|data, length| {
+        // SAFETY: the slices are read during the call, the pointers are to live locals.
+        unsafe {
+            proxy_call_foreign_function(
+                NAME.as_ptr(),
+                NAME.len(),
+                argument.as_ptr(),
+                argument.len(),
+                data,
+                length,
+            )
+        }
+    })?;
+    signatures::clear_answer(&answer)
 }
 
 impl Host for ProxyWasm {

@@ -5,6 +5,7 @@
 pub mod downstream;
 pub mod handle;
 pub mod place;
+pub mod signatures;
 
 #[cfg(target_arch = "wasm32")]
 mod context;

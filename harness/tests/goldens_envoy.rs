@@ -33,11 +33,15 @@ fn envoy_gives_the_golden_headers() {
         .iter()
         .enumerate()
         .map(|(index, golden)| {
-            // Both forms of configuration, in turn.
+            // Both forms of configuration and both backends, in turn. Envoy would not come up if it
+            // did not verify signatures rightly.
+            let mut document = golden.document();
+            let backend = if index % 4 < 2 { "HOST" } else { "WASM" };
+            document["signatureBackend"] = backend.into();
             let document = if index % 2 == 0 {
-                FilterDocument::JsonText(golden.document())
+                FilterDocument::JsonText(document)
             } else {
-                FilterDocument::Struct(golden.document())
+                FilterDocument::Struct(document)
             };
             Chain::new(&[&host(golden)], &certificate)
                 .filter(WasmFilter::new(&filter_file(), document))

@@ -8,7 +8,7 @@ use rustls_pki_types::{
 use crate::Hash;
 
 impl Hash {
-    fn ecdsa_id(self) -> AlgorithmIdentifier {
+    pub(crate) fn ecdsa_id(self) -> AlgorithmIdentifier {
         match self {
             Self::Sha256 => alg_id::ECDSA_SHA256,
             Self::Sha384 => alg_id::ECDSA_SHA384,
@@ -18,7 +18,7 @@ impl Hash {
 
     /// The digest, with zeros in front up to `length`: the same integer (FIPS 186-5 6.4), which the
     /// curve crates take only at half the field's length or more.
-    fn digest_at_least(self, message: &[u8], length: usize) -> Vec<u8> {
+    pub(crate) fn digest_at_least(self, message: &[u8], length: usize) -> Vec<u8> {
         let digest = self.digest(message);
         let missing = length.saturating_sub(digest.len());
         let mut padded = vec![0; missing];

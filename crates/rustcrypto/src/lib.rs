@@ -6,14 +6,23 @@
 
 mod ecdsa;
 mod ed25519;
+mod prepared;
 mod rsa;
 
+use mtls_gate_core::path::Backend;
 use rustls_pki_types::{AlgorithmIdentifier, SignatureVerificationAlgorithm, alg_id};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use crate::ecdsa::{P256, P384, P521};
 use crate::ed25519::Ed25519;
+pub use crate::prepared::prepare;
 use crate::rsa::Rsa;
+
+/// This backend with its prepared keys.
+pub const BACKEND: Backend = Backend {
+    algorithms: ALGORITHMS,
+    prepare: Some(prepare),
+};
 
 /// All algorithms of this backend. Which of them count is the profile's choice, not made here.
 pub static ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
@@ -58,6 +67,8 @@ enum Hash {
 }
 
 impl Hash {
+    const ALL: [Self; 3] = [Self::Sha256, Self::Sha384, Self::Sha512];
+
     fn digest(self, message: &[u8]) -> Vec<u8> {
         match self {
             Self::Sha256 => Sha256::digest(message).to_vec(),

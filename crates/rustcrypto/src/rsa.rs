@@ -7,7 +7,10 @@ use rustls_pki_types::{
 };
 use sha2::{Sha256, Sha384, Sha512};
 
-use crate::Hash;
+use crate::{
+    Hash, RSA_PKCS1_SHA256_ABSENT_PARAMETERS, RSA_PKCS1_SHA384_ABSENT_PARAMETERS,
+    RSA_PKCS1_SHA512_ABSENT_PARAMETERS,
+};
 
 /// How the digest is encoded before it is signed.
 #[derive(Clone, Copy, Debug)]
@@ -73,4 +76,28 @@ impl SignatureVerificationAlgorithm for Rsa {
     fn signature_alg_id(&self) -> AlgorithmIdentifier {
         self.id
     }
+}
+
+/// The digest of the PKCS#1 v1.5 algorithm with this AlgorithmIdentifier (content octets).
+pub(crate) fn pkcs1_hash(algorithm_id: &[u8]) -> Option<Hash> {
+    let ids = |hash| match hash {
+        Hash::Sha256 => [alg_id::RSA_PKCS1_SHA256, RSA_PKCS1_SHA256_ABSENT_PARAMETERS],
+        Hash::Sha384 => [alg_id::RSA_PKCS1_SHA384, RSA_PKCS1_SHA384_ABSENT_PARAMETERS],
+        Hash::Sha512 => [alg_id::RSA_PKCS1_SHA512, RSA_PKCS1_SHA512_ABSENT_PARAMETERS],
+    };
+    let is = |hash: &Hash| ids(*hash).iter().any(|id| id.as_ref() == algorithm_id);
+    Hash::ALL.into_iter().find(is)
+}
+
+/// What stands before the digest (RFC 8017 9.2, note 1).
+pub(crate) fn digest_info(hash: Hash) -> [u8; 19] {
+    let (algorithm, length, whole) = match hash {
+        Hash::Sha256 => (1, 32, 49),
+        Hash::Sha384 => (2, 48, 65),
+        Hash::Sha512 => (3, 64, 81),
+    };
+    [
+        0x30, whole, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02,
+        algorithm, 0x05, 0x00, 0x04, length,
+    ]
 }

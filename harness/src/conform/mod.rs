@@ -11,7 +11,8 @@ pub mod malformed;
 pub mod own;
 mod peer_name;
 pub mod pkits;
-pub mod report;
+pub mod prepared;
+mod report;
 pub mod spiffe;
 pub mod wycheproof;
 
@@ -76,6 +77,8 @@ pub enum Backend {
     Rustcrypto,
     /// ring, and pure Rust for what it does not have: as in `mtls-gate serve`
     Ring,
+    /// Pure Rust, with each key made ready first: as the filter does for issuers that it meets again
+    Prepared,
 }
 
 impl Backend {
@@ -85,6 +88,7 @@ impl Backend {
         match self {
             Self::Rustcrypto => mtls_gate_rustcrypto::ALGORITHMS,
             Self::Ring => mtls_gate_rustls::ALGORITHMS,
+            Self::Prepared => prepared::algorithms(),
         }
     }
 }
