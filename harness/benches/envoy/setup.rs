@@ -30,9 +30,6 @@ pub(crate) const VERIFIED: &str = "wasmcustom.mtls_gate.verified";
 /// How many signatures the filter that prices them has the host verify for each request.
 pub(crate) const SIGNATURES: u32 = 8;
 
-/// Without it every signature is verified in wasm.
-const HAS_HOST_CRYPTO: bool = false;
-
 /// Who terminates the client's mTLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Front {
@@ -242,9 +239,7 @@ fn document(clients: &Clients, front: Front, ours: Ours) -> Value {
         "serverTlsPolicy": { "mtlsPolicy": { "clientValidationMode": "REJECT_INVALID" } },
         "customRequestHeaders": lines,
     });
-    if HAS_HOST_CRYPTO {
-        document["signatureBackend"] = json!(if ours.host_crypto { "HOST" } else { "WASM" });
-    }
+    document["signatureBackend"] = json!(if ours.host_crypto { "HOST" } else { "WASM" });
     if let Some(bytes) = ours.cache_bytes {
         document["limits"] = json!({ "cacheBytes": bytes });
     }
