@@ -13,6 +13,7 @@ mod report;
 mod setup;
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -75,15 +76,17 @@ pub(crate) struct Report {
     pub(crate) tables: Vec<String>,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let options = Options::parse();
-    let report = run(&options)?;
-    if options.json {
-        println!("{}", json!(report));
-    } else {
-        println!("{}", report.tables.join("\n\n"));
+    match run(&options) {
+        Ok(report) if options.json => println!("{}", json!(report)),
+        Ok(report) => println!("{}", report.tables.join("\n\n")),
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
     }
-    Ok(())
+    ExitCode::SUCCESS
 }
 
 /// Measures; fails if a case does not do what is measured.
