@@ -15,7 +15,7 @@ unexport MAKEFLAGS
 # How long `make fuzz` runs each target.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help tools wasm build demo test bench conform fuzz fuzz-smoke fmt lint fixtures clean prereqs envoy producers bench-wasm cxx
+.PHONY: help tools wasm build demo test bench bench-envoy conform fuzz fuzz-smoke fmt lint fixtures clean prereqs envoy producers bench-filters cxx
 
 help: ## print this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -23,12 +23,15 @@ help: ## print this table
 demo: wasm envoy ## run the filter in Envoy and show what it accepts and refuses
 	cargo run --locked -q -p mtls-gate -- demo
 
-test: wasm bench-wasm envoy producers ## run all tests, those with Envoy and a minute of fuzzing included
+test: wasm bench-filters envoy producers ## run all tests, those with Envoy and a minute of fuzzing included
 	cargo test --workspace --locked
 	@scripts/fuzz.sh smoke
 
-bench: bench-wasm envoy ## run the benchmarks, those that compare with wasm in Envoy included
+bench: wasm bench-filters envoy ## run the benchmarks of docs/performance.md
 	cargo bench --locked -p mtls-gate --bench '*'
+
+bench-envoy: wasm bench-filters envoy ## run the one in Envoy, some minutes
+	cargo bench --locked -p mtls-gate --bench envoy
 
 conform: prereqs ## run the conformance suites of ../shared/conformance and our goldens
 	cargo run --locked -q -p mtls-gate -- conform all --data $(or $(DATA),../shared/conformance)
@@ -46,7 +49,7 @@ tools: prereqs envoy producers ## fetch everything the other commands would fetc
 	cargo fetch --locked --manifest-path fuzz/Cargo.toml
 
 wasm: prereqs ## build the filter into target/mtls_gate_filter.wasm
-	@scripts/wasm.sh build
+	@scripts/wasm.sh build mtls-gate-filter
 
 build: wasm ## build the filter, and the workspace for this machine
 	cargo build --workspace --locked
@@ -80,8 +83,10 @@ envoy: prereqs
 producers: prereqs
 	@scripts/tools.sh producers
 
-bench-wasm: prereqs
-	@scripts/wasm.sh bench
+# What the filter is measured against, and parts of it that are measured alone.
+bench-filters: prereqs
+	@scripts/wasm.sh build mtls-gate-bench-filters
+	@scripts/wasm.sh build mtls-gate-bench-decoder
 
 # Only fuzzing needs it.
 cxx: prereqs

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# The filter as WebAssembly.
+# The filter as WebAssembly, and those it is measured against.
 #
-#   scripts/wasm.sh std    see to a standard library for wasm32
-#   scripts/wasm.sh build  build the filter into target/mtls_gate_filter.wasm
-#   scripts/wasm.sh bench  build what benchmarks run in Envoy, likewise
-#   scripts/wasm.sh lint   clippy as for wasm32, where rustup has its library
+#   scripts/wasm.sh std            see to a standard library for wasm32
+#   scripts/wasm.sh build PACKAGE  build mtls-gate-filter, say, into
+#                                  target/mtls_gate_filter.wasm
+#   scripts/wasm.sh lint           clippy as for wasm32, where rustup has its
+#                                  library
 #
 # The standard library for wasm32 comes from one of two places:
 #
@@ -18,8 +19,6 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 target=wasm32-unknown-unknown
-package=mtls-gate-filter
-bench_package=mtls-gate-bench-filter
 # How long `rustup target add` may take, in seconds.
 limit=${MTLS_GATE_RUSTUP_SECONDS:-60}
 # Holds the version of the Rust for which rustup failed and Debian's packages
@@ -159,7 +158,8 @@ std() {
 # Every directory is named, so that the result is found whatever the user's
 # settings are, and each compiler has its own, so that neither undoes the other's.
 build() {
-  local way dir package=$1 artifact=${1//-/_}.wasm
+  local package=$1 artifact=${1//-/_}.wasm
+  local way dir
   # The same bytes wherever it is built, and no word about where.
   local cargo_home=${CARGO_HOME:-$HOME/.cargo}
   local remap="'--remap-path-prefix=$cargo_home=cargo', '--remap-path-prefix=$PWD=mtls-gate'"
@@ -184,16 +184,16 @@ build() {
 
 lint() {
   if has_std; then
-    cargo clippy --locked -p "$package" -p "$bench_package" --target "$target" -- -D warnings
+    cargo clippy --locked -p mtls-gate-filter -p mtls-gate-bench-filters \
+      -p mtls-gate-bench-decoder --target "$target" -- -D warnings
   else
     say "clippy for $target skipped: no standard library for it from rustup"
   fi
 }
 
-case ${1:-} in
-std) std ;;
-build) build "$package" ;;
-bench) build "$bench_package" ;;
-lint) lint ;;
-*) die "usage: scripts/wasm.sh std|build|bench|lint" ;;
+case "$#:${1:-}" in
+1:std) std ;;
+2:build) build "$2" ;;
+1:lint) lint ;;
+*) die "usage: scripts/wasm.sh std | build PACKAGE | lint" ;;
 esac

@@ -67,7 +67,7 @@ pub fn question(digest: &str, spki: &[u8], message: &[u8], signature: &[u8]) -> 
 #[must_use]
 pub fn clear_answer(result: &[u8]) -> Option<bool> {
     const TRUE: &[u8] = &[0x08, 1];
-    const BAD: &[u8] = b"Failed to verify digital signature";
+    const BAD: &[u8] = b"Failed to verify digest";
     if result == TRUE {
         return Some(true);
     }

@@ -19,7 +19,7 @@ use mtls_gate::testbed::envoy::{
     Chain, Envoy, EnvoyConfig, FilterDocument, Listener, ServerCertificate, WasmFilter, bootstrap,
 };
 use mtls_gate::testbed::forwarded::forms;
-use mtls_gate_bench_filter::{Prepared, ROUNDS, WORK, Work};
+use mtls_gate_bench_decoder::{Prepared, ROUNDS, WORK, Work};
 use serde_json::{Value, json};
 
 const CHAIN: &str = "eku_upper_intermediate_without";
@@ -119,7 +119,7 @@ fn main() {
         .map(|work| work.prepare().unwrap())
         .collect();
 
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/mtls_gate_bench_filter.wasm");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/mtls_gate_bench_decoder.wasm");
     let certificate = ServerCertificate::self_signed(&[NAME]).unwrap();
     let document = FilterDocument::JsonText(json!(documents));
     let filter = WasmFilter::new(&file, document);

@@ -347,6 +347,21 @@ pub fn not_provided() -> String {
     Refusal::NotProvided.to_string()
 }
 
+/// One element of `x-forwarded-client-cert` as Envoy writes it: five characters percent-encoded. The
+/// chain begins with the end entity.
+#[must_use]
+pub fn forwarded_element(hash: &str, end_entity_pem: &str, chain_pem: &str) -> String {
+    let encode = |pem: &str| {
+        pem.replace('\n', "%0A")
+            .replace(' ', "%20")
+            .replace('+', "%2B")
+            .replace('/', "%2F")
+            .replace('=', "%3D")
+    };
+    let [end_entity, chain] = [end_entity_pem, chain_pem].map(encode);
+    format!("Hash={hash};Cert=\"{end_entity}\";Chain=\"{chain}\"")
+}
+
 fn blocks(pem: &str) -> Vec<&str> {
     labelled(pem, "CERTIFICATE")
 }

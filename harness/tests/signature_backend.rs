@@ -137,7 +137,7 @@ fn only_clear_answers_count() {
         result.extend(text.bytes());
         result
     };
-    let bad = error("Failed to verify digital signature. Error code: 0");
+    let bad = error("Failed to verify digest. Error code: 0");
     assert_eq!(signatures::clear_answer(&[0x08, 1]), Some(true));
     assert_eq!(signatures::clear_answer(&bad), Some(false));
     let unclear: [&[u8]; 7] = [

@@ -533,6 +533,8 @@ pub struct EnvoyConfig {
     pub log_level: String,
     /// Bound on the start.
     pub ready_within: Duration,
+    /// How often it is asked whether it serves.
+    pub poll: Duration,
     /// Further arguments.
     pub extra: Vec<String>,
 }
@@ -547,6 +549,7 @@ impl EnvoyConfig {
             concurrency: 1,
             log_level: "info".to_owned(),
             ready_within: Duration::from_secs(20),
+            poll: POLL,
             extra: Vec::new(),
         }
     }
@@ -628,7 +631,7 @@ impl Envoy {
                     log: read_lossy(&log_path),
                 });
             }
-            std::thread::sleep(POLL);
+            std::thread::sleep(config.poll);
         };
         let ports = listener_ports(admin)?;
         Ok(Self {
