@@ -2,6 +2,7 @@
 //! runs natively in tests as it does in a proxy.
 
 use core::net::IpAddr;
+use core::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -53,8 +54,28 @@ pub enum Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostRefused;
 
-/// Headers in order: name and value, as bytes.
-pub type Headers = Vec<(Vec<u8>, Vec<u8>)>;
+/// Headers in order, all of them in one piece of memory as the host gives them.
+#[derive(Clone, Debug, Default)]
+pub struct Headers {
+    bytes: Vec<u8>,
+    lines: Vec<(Range<usize>, Range<usize>)>,
+}
+
+impl Headers {
+    /// Where in `bytes` each line's name and value are.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>, lines: Vec<(Range<usize>, Range<usize>)>) -> Self {
+        Self { bytes, lines }
+    }
+
+    /// Name and value of each line.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let part = |range: &Range<usize>| self.bytes.get(range.clone()).unwrap_or_default();
+        self.lines
+            .iter()
+            .map(move |(name, value)| (part(name), part(value)))
+    }
+}
 
 /// What a request needs of a proxy. No call panics, whatever the host answers.
 pub trait Host {
@@ -150,11 +171,12 @@ impl Stream {
         // With `source.header` the proxy in front wrote that header, and tells nothing of this
         // connection with it.
         let is_ours = pipeline.config().forwarded.is_none();
-        let forwarded: Vec<&[u8]> = headers
+        let lines: Vec<(&[u8], &[u8])> = headers.iter().collect();
+        let forwarded: Vec<&[u8]> = lines
             .iter()
             .filter(|_| is_ours)
             .filter(|(name, _)| name.eq_ignore_ascii_case(FORWARDED_HEADER.as_bytes()))
-            .map(|(_, value)| value.as_slice())
+            .map(|(_, value)| *value)
             .collect();
         let shown = if pipeline.config().mode == Mode::Off {
             Shown::default()
@@ -166,10 +188,6 @@ impl Stream {
             host.set_property(SENDER_PROPERTY, &address.to_string());
         }
         let connection = shown.connection(&forwarded);
-        let lines: Vec<(&[u8], &[u8])> = headers
-            .iter()
-            .map(|(name, value)| (name.as_slice(), value.as_slice()))
-            .collect();
         let pseudo = |name: &[u8]| {
             let found = lines.iter().find(|(candidate, _)| *candidate == name);
             found.map(|(_, value)| *value).unwrap_or_default()
@@ -193,7 +211,7 @@ impl Stream {
                 Flow::Stop
             }
             Outcome::Forward => {
-                let names = headers.iter().map(|(name, _)| name.as_slice());
+                let names = lines.iter().map(|(name, _)| *name);
                 if edit(host, HeaderMap::Request, &decision.request, names).is_err() {
                     host.log(Level::Error, "request headers cannot be set, stream closed");
                     return close(host);
@@ -302,7 +320,7 @@ impl Sender {
 
 fn edit_present(host: &impl Host, map: HeaderMap, edits: &HeaderEdits<'_>) -> Flow {
     let edited = host.headers(map).and_then(|headers| {
-        let names = headers.iter().map(|(name, _)| name.as_slice());
+        let names = headers.iter().map(|(name, _)| name);
         edit(host, map, edits, names)
     });
     match edited {

@@ -3,6 +3,7 @@
 //! the worker's VM down.
 #![allow(unsafe_code)] // the ABI is a set of C functions; each call says why it is sound
 
+use core::ops::Range;
 use core::ptr::{null, null_mut};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -134,7 +135,7 @@ impl Host for ProxyWasm {
             unsafe { proxy_get_header_map_pairs(map_id(map), data, length) }
         })
         .ok_or(HostRefused)?;
-        pairs(&bytes).ok_or(HostRefused)
+        pairs(bytes).ok_or(HostRefused)
     }
 
     fn remove_header(&self, map: HeaderMap, name: &[u8]) -> Result<(), HostRefused> {
@@ -274,9 +275,9 @@ fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8
 
 /// The ABI's serialized header pairs: count; lengths of name and value for each; then each name and
 /// value, closed by a zero.
-fn pairs(bytes: &[u8]) -> Option<Headers> {
+fn pairs(bytes: Vec<u8>) -> Option<Headers> {
     if bytes.is_empty() {
-        return Some(Vec::new());
+        return Some(Headers::default());
     }
     let number = |at: usize| -> Option<usize> {
         let bytes = bytes.get(at..at.checked_add(4)?)?;
@@ -286,18 +287,17 @@ fn pairs(bytes: &[u8]) -> Option<Headers> {
     let mut lengths_at = 4_usize;
     let mut text_at = count.checked_mul(8)?.checked_add(4)?;
     // A count that the lengths cannot follow must not reserve memory.
-    let mut pairs = Vec::with_capacity(count.min(bytes.len() / 8));
-    let mut take = |length: usize| -> Option<Vec<u8>> {
-        let end = text_at.checked_add(length)?;
-        let text = bytes.get(text_at..end)?;
-        text_at = end.checked_add(1)?;
-        Some(text.to_vec())
+    let mut lines = Vec::with_capacity(count.min(bytes.len() / 8));
+    let mut take = |length: usize| -> Option<Range<usize>> {
+        let text = text_at..text_at.checked_add(length)?;
+        text_at = text.end.checked_add(1)?;
+        (text.end <= bytes.len()).then_some(text)
     };
     for _ in 0..count {
         let name = number(lengths_at)?;
         let value = number(lengths_at.checked_add(4)?)?;
         lengths_at = lengths_at.checked_add(8)?;
-        pairs.push((take(name)?, take(value)?));
+        lines.push((take(name)?, take(value)?));
     }
-    Some(pairs)
+    Some(Headers::new(bytes, lines))
 }

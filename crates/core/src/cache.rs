@@ -3,9 +3,7 @@
 //! A hit is proven by comparing those bytes, never by a digest alone. An attacker who makes two keys
 //! fall on one hash gains that one of them is worked out again.
 
-use core::hash::Hasher;
 use std::collections::BTreeMap;
-use std::collections::hash_map::DefaultHasher;
 
 /// Beside key and value: the map's slot and what the allocator adds.
 const ENTRY_BYTES: usize = 160;
@@ -19,12 +17,11 @@ pub(crate) struct Key<'a> {
 
 impl<'a> Key<'a> {
     pub(crate) fn new(parts: Vec<&'a [u8]>) -> Self {
-        let mut hasher = DefaultHasher::new();
-        for part in &parts {
-            hasher.write_usize(part.len());
-            hasher.write(part);
-        }
-        let hash = hasher.finish();
+        let hash = parts.iter().fold(0, |hash, part| {
+            let (words, rest) = words(part);
+            let hash = words.fold(mix(hash, border(part)), mix);
+            rest.iter().copied().map(u64::from).fold(hash, mix)
+        });
         Self { parts, hash }
     }
 
@@ -38,7 +35,7 @@ impl<'a> Key<'a> {
     fn to_bytes(&self) -> Box<[u8]> {
         let mut bytes = Vec::with_capacity(self.len());
         for part in &self.parts {
-            bytes.extend(border(part));
+            bytes.extend(border(part).to_le_bytes());
             bytes.extend(*part);
         }
         bytes.into()
@@ -46,20 +43,39 @@ impl<'a> Key<'a> {
 
     fn is(&self, mut bytes: &[u8]) -> bool {
         for part in &self.parts {
-            let rest = bytes.strip_prefix(&border(part));
-            let Some(rest) = rest.and_then(|rest| rest.strip_prefix(*part)) else {
+            let rest = bytes.strip_prefix(&border(part).to_le_bytes());
+            let Some((same, rest)) = rest.and_then(|rest| rest.split_at_checked(part.len())) else {
                 return false;
             };
+            if !are_equal(same, part) {
+                return false;
+            }
             bytes = rest;
         }
         bytes.is_empty()
     }
 }
 
-const BORDER: usize = size_of::<usize>();
+const BORDER: usize = size_of::<u64>();
 
-fn border(part: &[u8]) -> [u8; BORDER] {
-    part.len().to_le_bytes()
+fn border(part: &[u8]) -> u64 {
+    u64::try_from(part.len()).unwrap_or(u64::MAX)
+}
+
+/// Word by word: in wasm eight times as fast as octet by octet.
+fn words(bytes: &[u8]) -> (impl Iterator<Item = u64>, &[u8]) {
+    let (words, rest) = bytes.as_chunks();
+    (words.iter().map(|word| u64::from_le_bytes(*word)), rest)
+}
+
+fn are_equal(one: &[u8], other: &[u8]) -> bool {
+    let ((words, rest), (other_words, other_rest)) = (words(one), words(other));
+    words.eq(other_words) && rest == other_rest
+}
+
+/// Spreads keys, and keeps no attacker out: see above.
+fn mix(hash: u64, word: u64) -> u64 {
+    (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Values by their keys, bounded in bytes. The bound is for two generations: when the newer one is

@@ -1,5 +1,6 @@
 //! What is done to headers: which names go, which values come.
 
+use core::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -7,6 +8,13 @@ use std::sync::Arc;
 /// is no letter or digit as `-`, since CGI and its heirs fold `-` to `_`, and some of them all.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FoldedName(Vec<u8>);
+
+/// In the same order as its octets.
+impl Borrow<[u8]> for FoldedName {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 impl FoldedName {
     /// Folds a name.
@@ -81,11 +89,16 @@ impl HeaderEdits<'_> {
         let Some(remove) = self.remove else {
             return BTreeSet::new();
         };
+        let mut folded = Vec::new();
         names
             // Pseudo-headers (RFC 9113 8.3) are the request itself.
             .filter(|name| !name.starts_with(b":"))
             .filter(|name| self.keep.map(str::as_bytes) != Some(*name))
-            .filter(|name| remove.contains(&FoldedName::new(name)))
+            .filter(|name| {
+                folded.clear();
+                folded.extend(name.iter().map(fold));
+                remove.contains(folded.as_slice())
+            })
             .collect()
     }
 }

@@ -308,8 +308,15 @@ fn base64_list<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<String> {
 }
 
 fn hex_octets(bytes: &[u8]) -> String {
-    let octets: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    octets.join(":")
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16);
+    let mut text = String::with_capacity(bytes.len().saturating_mul(3));
+    for byte in bytes {
+        if !text.is_empty() {
+            text.push(':');
+        }
+        text.extend([byte >> 4, byte & 0xf].into_iter().filter_map(digit));
+    }
+    text
 }
 
 /// RFC 9440 2.1, RFC 8941 3.3.5

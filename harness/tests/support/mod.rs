@@ -25,7 +25,7 @@ pub(crate) fn xfcc(golden: &Golden) -> String {
 #[derive(Default)]
 pub(crate) struct FakeHost {
     pub(crate) time: Option<UnixSeconds>,
-    pub(crate) headers: RefCell<Headers>,
+    pub(crate) headers: RefCell<Vec<(Vec<u8>, Vec<u8>)>>,
     pub(crate) properties: Vec<(&'static str, Vec<u8>)>,
     pub(crate) left: RefCell<Vec<(String, String)>>,
     pub(crate) counters: RefCell<Vec<String>>,
@@ -46,7 +46,16 @@ impl Host for FakeHost {
     }
     fn headers(&self, _: HeaderMap) -> Result<Headers, HostRefused> {
         self.call("headers")?;
-        Ok(self.headers.borrow().clone())
+        let mut bytes = Vec::new();
+        let mut put = |text: &Vec<u8>| {
+            let start = bytes.len();
+            bytes.extend(text);
+            start..bytes.len()
+        };
+        let headers = self.headers.borrow();
+        let lines = headers.iter().map(|(name, value)| (put(name), put(value)));
+        let lines = lines.collect();
+        Ok(Headers::new(bytes, lines))
     }
     fn remove_header(&self, _: HeaderMap, name: &[u8]) -> Result<(), HostRefused> {
         self.call("remove_header")?;

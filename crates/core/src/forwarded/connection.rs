@@ -173,6 +173,9 @@ fn too_large(limits: &RequestLimits) -> Refusal {
 
 /// `text` is the hexadecimal form of these octets, in either case.
 pub(super) fn is_hex_of(text: &[u8], bytes: &[u8]) -> bool {
-    let expected: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    text.eq_ignore_ascii_case(expected.as_bytes())
+    let digit = |digit: &u8| char::from(*digit).to_digit(16);
+    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    text.iter()
+        .map(digit)
+        .eq(nibbles.map(|nibble| Some(u32::from(nibble))))
 }
