@@ -124,7 +124,7 @@ impl ClientCert {
             });
         }
         let end_entity = match Certificate::parse(der) {
-            Ok(certificate) => certificate,
+            Ok(certificate) => certificate.with_sha256(fingerprint),
             Err(error) => return refused(Refusal::Parse { index: 0, error }),
         };
         // 3. The allowlist counts before every other rule.

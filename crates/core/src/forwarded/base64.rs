@@ -35,7 +35,8 @@ pub(super) enum Base64Fault {
 /// Decodes at least one octet and at most `limit`.
 pub(super) fn decode(text: &[u8], padding: Padding, limit: usize) -> Result<Vec<u8>, Base64Fault> {
     // Three octets for four characters, rounded down: never more than is really there.
-    let unpadded = text.iter().filter(|&&byte| byte != b'=').count();
+    let padding_bytes = text.iter().rev().take_while(|byte| **byte == b'=').count();
+    let unpadded = text.len().saturating_sub(padding_bytes);
     if unpadded.saturating_mul(3) / 4 > limit {
         return Err(Base64Fault::TooLarge);
     }

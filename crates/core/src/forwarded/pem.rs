@@ -129,11 +129,10 @@ pub fn blocks(
     let mut left = bounds.der_bytes;
     let mut decoded = Vec::with_capacity(bodies.len());
     for (index, body) in bodies.into_iter().enumerate() {
-        let text: Vec<u8> = body
-            .iter()
-            .copied()
-            .filter(|byte| !is_white(*byte))
-            .collect();
+        let mut text = Vec::with_capacity(body.len());
+        for line in body.split(|byte| is_white(*byte)) {
+            text.extend(line);
+        }
         let der =
             base64::decode(&text, Padding::Indifferent, left).map_err(|fault| match fault {
                 Base64Fault::NotBase64 => (index, PemFault::Base64),
@@ -146,9 +145,16 @@ pub fn blocks(
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack
-        .windows(needle.len())
-        .position(|window| window == needle)
+    let first = needle.first()?;
+    let mut at = 0_usize;
+    loop {
+        let rest = haystack.get(at..)?;
+        at = at.saturating_add(rest.iter().position(|byte| byte == first)?);
+        if haystack.get(at..)?.starts_with(needle) {
+            return Some(at);
+        }
+        at = at.saturating_add(1);
+    }
 }
 
 fn is_white(byte: u8) -> bool {

@@ -5,19 +5,17 @@ use std::borrow::Cow;
 
 /// Decodes; `None` where `%` is without two hexadecimal digits behind it.
 pub(super) fn decode(value: &[u8]) -> Option<Cow<'_, [u8]>> {
-    if !value.contains(&b'%') {
+    let mut parts = value.split(|byte| *byte == b'%');
+    let first = parts.next().unwrap_or_default();
+    if first.len() == value.len() {
         return Some(Cow::Borrowed(value));
     }
     let mut decoded = Vec::with_capacity(value.len());
-    let mut bytes = value.iter().copied();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            decoded.push(byte);
-            continue;
-        }
-        let high = bytes.next().and_then(hex_digit)?;
-        let low = bytes.next().and_then(hex_digit)?;
-        decoded.push((high << 4) | low);
+    decoded.extend(first);
+    for part in parts {
+        let (&[high, low], rest) = part.split_first_chunk()?;
+        decoded.push((hex_digit(high)? << 4) | hex_digit(low)?);
+        decoded.extend(rest);
     }
     Some(Cow::Owned(decoded))
 }

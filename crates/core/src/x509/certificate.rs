@@ -1,6 +1,7 @@
 //! One certificate, parsed.
 
 use core::hash::{Hash, Hasher};
+use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 use x509_parser::certificate::X509CertificateParser;
@@ -30,6 +31,7 @@ pub struct Certificate {
     key_bits: Span,
     key: KeyKind,
     extensions: Extensions,
+    sha256: OnceLock<[u8; 32]>,
 }
 
 impl Certificate {
@@ -95,6 +97,7 @@ impl Certificate {
             key_bits: outer.key_bits,
             key,
             extensions,
+            sha256: OnceLock::new(),
             der: der.into_boxed_slice(),
         })
     }
@@ -256,10 +259,16 @@ impl Certificate {
             .fold(size_of::<Self>(), usize::saturating_add)
     }
 
-    /// SHA-256 of the DER.
+    /// The same; its SHA-256 is known already.
+    pub(crate) fn with_sha256(mut self, sha256: [u8; 32]) -> Self {
+        self.sha256 = OnceLock::from(sha256);
+        self
+    }
+
+    /// SHA-256 of the DER, worked out once.
     #[must_use]
     pub fn sha256(&self) -> [u8; 32] {
-        Sha256::digest(&self.der).into()
+        *self.sha256.get_or_init(|| Sha256::digest(&self.der).into())
     }
 }
 

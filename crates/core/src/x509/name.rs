@@ -178,12 +178,39 @@ fn push(into: &mut Vec<u8>, bytes: &[u8]) {
 /// RFC 5280 7.1 with RFC 4518: text with case folded, what counts for nothing dropped, and white
 /// space squeezed. `None`: not text, compare the bytes. Compatibility forms (NFKC) are not folded.
 fn folded(tag: u8, content: &[u8]) -> Result<Option<String>, NotDer> {
+    let is_wide = matches!(tag, tag::BMP_STRING | tag::UNIVERSAL_STRING);
+    if is_string(tag)
+        && !is_wide
+        && let Some(text) = folded_ascii(content)
+    {
+        return Ok(Some(text));
+    }
+    folded_unicode(tag, content)
+}
+
+fn folded_unicode(tag: u8, content: &[u8]) -> Result<Option<String>, NotDer> {
     let Some(text) = text(tag, content)? else {
         return Ok(None);
     };
     let text: String = text.chars().filter(|c| !counts_for_nothing(*c)).collect();
     let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
     Ok(Some(words.join(" ")))
+}
+
+/// The same for what nearly all names are written in. `None`: there is another character in it.
+fn folded_ascii(content: &[u8]) -> Option<String> {
+    let mut text = String::with_capacity(content.len());
+    for byte in content {
+        match byte {
+            b' ' if text.is_empty() || text.ends_with(' ') => {}
+            b' '..=b'~' => text.push(char::from(byte.to_ascii_lowercase())),
+            _ => return None,
+        }
+    }
+    if text.ends_with(' ') {
+        text.pop();
+    }
+    Some(text)
 }
 
 /// An attribute value as the text it encodes. `None`: its type is no string.
@@ -270,6 +297,27 @@ fn counts_for_nothing(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every text of up to five of these.
+    #[test]
+    fn ascii_is_folded_alike() {
+        let mut texts = vec![Vec::new()];
+        for _ in 0..5 {
+            let longer = texts.iter().flat_map(|text| {
+                b" aZ~\t"
+                    .iter()
+                    .map(move |byte| [text.as_slice(), &[*byte]].concat())
+            });
+            texts = longer.chain([Vec::new()]).collect();
+            for text in &texts {
+                for tag in [tag::UTF8_STRING, tag::PRINTABLE_STRING, tag::TELETEX_STRING] {
+                    assert_eq!(folded(tag, text), folded_unicode(tag, text), "{text:?}");
+                }
+            }
+        }
+        assert_eq!(folded_ascii(b" A  b "), Some("a b".to_owned()));
+        assert_eq!(folded_ascii(b"a\tb"), None);
+    }
     use crate::x509::der::Reader;
 
     fn name(der: &[u8]) -> Result<Name, NotDer> {
