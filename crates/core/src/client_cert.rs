@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use crate::error::Refusal;
 use crate::forwarded::ForwardedChain;
 use crate::limits::{NAME_CONSTRAINTS, RequestLimits, SAME_SUBJECT_AND_KEY};
-use crate::path::{self, Algorithms, Policy};
+use crate::path::{self, Algorithms, Observer, Policy};
 use crate::trust::{Trust, TrustStore};
 use crate::x509::{Certificate, UnixSeconds};
 
@@ -60,6 +60,28 @@ impl ClientCert {
         limits: &RequestLimits,
         algorithms: Algorithms,
         validation_time: Option<UnixSeconds>,
+    ) -> Self {
+        Self::judge_observed(
+            presented,
+            trust,
+            policy,
+            limits,
+            algorithms,
+            validation_time,
+            &mut (),
+        )
+    }
+
+    /// The same, with the search for a path watched.
+    #[must_use]
+    pub fn judge_observed(
+        presented: ForwardedChain,
+        trust: Option<&Trust>,
+        policy: &Policy,
+        limits: &RequestLimits,
+        algorithms: Algorithms,
+        validation_time: Option<UnixSeconds>,
+        observer: &mut impl Observer,
     ) -> Self {
         // 1. Is there a certificate, and can it be read?
         let nothing_to_hash = |refusal| Self::Unverified {
@@ -119,13 +141,14 @@ impl ClientCert {
         let Some(validation_time) = validation_time else {
             return refused(Refusal::NoClock);
         };
-        let built = path::build(
+        let built = path::build_observed(
             &end_entity,
             &others,
             store,
             policy,
             algorithms,
             validation_time,
+            observer,
         );
         match built {
             Ok(built) => {

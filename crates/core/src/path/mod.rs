@@ -4,15 +4,18 @@
 mod budget;
 mod error;
 mod name_constraints;
+mod observe;
 mod policy;
 mod profile;
 mod search;
 mod strict;
+pub mod trace;
 mod validate;
 
 use rustls_pki_types::SignatureVerificationAlgorithm;
 
 pub use error::{PathError, PathFault};
+pub use observe::{Event, Observer, Origin};
 pub use policy::PolicyInputs;
 pub use profile::{KeyFault, Profile};
 
@@ -95,6 +98,30 @@ pub fn build<'a>(
     algorithms: Algorithms,
     validation_time: UnixSeconds,
 ) -> Result<ValidatedPath<'a>, PathError> {
+    build_observed(
+        end_entity,
+        presented,
+        store,
+        policy,
+        algorithms,
+        validation_time,
+        &mut (),
+    )
+}
+
+/// The same, watched.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_observed<'a>(
+    end_entity: &'a Certificate,
+    presented: &'a [Certificate],
+    store: &'a TrustStore,
+    policy: &Policy,
+    algorithms: Algorithms,
+    validation_time: UnixSeconds,
+    observer: &mut impl Observer,
+) -> Result<ValidatedPath<'a>, PathError> {
     search::Search::new(
         end_entity,
         presented,
@@ -102,6 +129,7 @@ pub fn build<'a>(
         policy,
         algorithms,
         validation_time,
+        observer,
     )
     .run()
 }

@@ -4,6 +4,7 @@
 use super::{Search, Work};
 use crate::path::error::{PathError, PathFault};
 use crate::path::name_constraints;
+use crate::path::observe::Observer;
 use crate::path::validate::{self, IssuerRole};
 use crate::path::{MAX_DEPTH, Policy, Profile};
 use crate::revocation::{self, CrlFault, RevocationMode, Signers, Status, Unusable};
@@ -16,7 +17,7 @@ const CRL_DISTRIBUTION_POINTS: &str = "2.5.29.31";
 /// the signer of the CRL that covers that signer, and so on. Ours; no CA needs more than two.
 const MAX_NESTING: usize = 4;
 
-impl<'a> Search<'a, '_> {
+impl<'a, O: Observer> Search<'a, '_, O> {
     /// The certificates of a path whose signatures are verified, from the anchor down.
     pub(super) fn check_revocation(&mut self, path: &[&'a Certificate]) -> Result<(), PathError> {
         let mode = self.store.revocation().mode();
@@ -74,8 +75,8 @@ impl<'a> Search<'a, '_> {
 }
 
 /// Finds and proves the signers of CRLs for one path.
-struct Vouching<'s, 'a, 'p> {
-    search: &'s mut Search<'a, 'p>,
+struct Vouching<'s, 'a, 'p, O> {
+    search: &'s mut Search<'a, 'p, O>,
     /// The path in question, anchor last; its signatures are verified.
     path: &'s [&'a Certificate],
     anchor: &'a Certificate,
@@ -85,7 +86,7 @@ struct Vouching<'s, 'a, 'p> {
     asked: Vec<&'a Certificate>,
 }
 
-impl<'a> Vouching<'_, 'a, '_> {
+impl<'a, O: Observer> Vouching<'_, 'a, '_, O> {
     fn status(&mut self, certificate: &Certificate) -> Result<Status, PathFault> {
         let (store, time) = (self.search.store, self.search.time);
         revocation::status(certificate, store.revocation(), time, self)
@@ -241,7 +242,7 @@ impl<'a> Vouching<'_, 'a, '_> {
     }
 }
 
-impl<'a> Signers for Vouching<'_, 'a, '_> {
+impl<'a, O: Observer> Signers for Vouching<'_, 'a, '_, O> {
     type Signer = &'a Certificate;
 
     fn examine_crl(&mut self) -> Result<(), PathFault> {
@@ -281,7 +282,7 @@ impl<'a> Signers for Vouching<'_, 'a, '_> {
     }
 }
 
-impl<'a> Vouching<'_, 'a, '_> {
+impl<'a, O: Observer> Vouching<'_, 'a, '_, O> {
     fn vouch(&mut self, candidate: &'a Certificate, crl: &Crl) -> Result<(), Unusable> {
         // 6.3.3 f, of an anchor too: what a CA does not claim for its key is not assumed.
         if candidate
@@ -302,7 +303,7 @@ impl<'a> Vouching<'_, 'a, '_> {
     }
 }
 
-impl<'a> Search<'a, '_> {
+impl<'a, O: Observer> Search<'a, '_, O> {
     /// 6.3.3 g, each CRL and key at most once.
     fn verify_crl(&mut self, signer: &'a Certificate, crl: &Crl) -> Result<(), Unusable> {
         let key: (*const Certificate, *const Crl) = (signer, crl);
