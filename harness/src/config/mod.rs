@@ -8,7 +8,6 @@ mod finding;
 mod headers;
 mod policies;
 mod upstream_tls;
-mod yaml;
 
 use std::io;
 use std::path::PathBuf;
