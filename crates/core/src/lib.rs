@@ -14,6 +14,7 @@ pub mod error;
 pub mod forwarded;
 pub mod headers;
 pub mod limits;
+pub mod mend;
 pub mod path;
 pub mod pipeline;
 pub mod relay;
