@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The filter as WebAssembly.
+# The filter and the inspector as WebAssembly.
 #
-#   scripts/wasm.sh std    see to a standard library for wasm32
-#   scripts/wasm.sh build  build the filter into target/mtls_gate_filter.wasm
-#   scripts/wasm.sh lint   clippy as for wasm32, where rustup has its library
+#   scripts/wasm.sh std        see to a standard library for wasm32
+#   scripts/wasm.sh build      build the filter into target/mtls_gate_filter.wasm
+#   scripts/wasm.sh inspector  build the inspector's page into target/inspector
+#   scripts/wasm.sh lint       clippy as for wasm32, where rustup has its library
 #
 # The standard library for wasm32 comes from one of two places:
 #
@@ -17,8 +18,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 target=wasm32-unknown-unknown
-package=mtls-gate-filter
-artifact=mtls_gate_filter.wasm
+page=target/inspector
 # How long `rustup target add` may take, in seconds.
 limit=${MTLS_GATE_RUSTUP_SECONDS:-60}
 # Holds the version of the Rust for which rustup failed and Debian's packages
@@ -155,14 +155,15 @@ std() {
   fi
 }
 
-# Every directory is named, so that the result is found whatever the user's
-# settings are, and each compiler has its own, so that neither undoes the other's.
-build() {
+# compile PACKAGE PROFILE: sets $built to the directory with the result. Every
+# directory is named, so that the result is found whatever the user's settings
+# are, and each compiler has its own, so that neither undoes the other's.
+compile() {
   local way dir
   # The same bytes wherever it is built, and no word about where.
   local cargo_home=${CARGO_HOME:-$HOME/.cargo}
   local remap="'--remap-path-prefix=$cargo_home=cargo', '--remap-path-prefix=$PWD=mtls-gate'"
-  local options=(--locked --profile wasm --target "$target" -p "$package"
+  local options=(--locked --profile "$2" --target "$target" -p "$1"
     --config "target.$target.rustflags = [$remap]")
   choose
   if [ "$way" = rustup ]; then
@@ -172,18 +173,38 @@ build() {
     dir=target/debian-wasm
     debian_cargo build "${options[@]}" --target-dir "$dir"
   fi
+  built=$dir/$target/$2
+}
 
-  # Left alone when equal, and else replaced at once: nobody reads half a file.
-  if ! cmp -s "$dir/$target/wasm/$artifact" "target/$artifact"; then
-    cp "$dir/$target/wasm/$artifact" "target/$artifact.new"
-    mv "target/$artifact.new" "target/$artifact"
-  fi
+# Left alone when equal, and else replaced at once: nobody reads half a file.
+install_file() {
+  cmp -s "$1" "$2" && return
+  cp "$1" "$2.new"
+  mv "$2.new" "$2"
+}
+
+build() {
+  local built artifact=mtls_gate_filter.wasm
+  compile mtls-gate-filter wasm
+  install_file "$built/$artifact" "target/$artifact"
   say "filter: target/$artifact ($(wc -c <"target/$artifact") bytes)"
+}
+
+# wasm-bindgen's tool is a program of this workspace.
+inspector() {
+  local built file generated=target/inspector-generated
+  compile mtls-gate-inspector inspector
+  cargo run --locked -q -p mtls-gate-bindgen -- "$built/mtls_gate_inspector.wasm" "$generated"
+  mkdir -p "$page"
+  for file in crates/inspector/web/* "$generated"/*; do
+    install_file "$file" "$page/${file##*/}"
+  done
+  say "inspector: $page ($(cat "$page"/* | wc -c) bytes)"
 }
 
 lint() {
   if has_std; then
-    cargo clippy --locked -p "$package" --target "$target" -- -D warnings
+    cargo clippy --locked -p mtls-gate-filter -p mtls-gate-inspector --target "$target" -- -D warnings
   else
     say "clippy for $target skipped: no standard library for it from rustup"
   fi
@@ -192,6 +213,7 @@ lint() {
 case ${1:-} in
 std) std ;;
 build) build ;;
+inspector) inspector ;;
 lint) lint ;;
-*) die "usage: scripts/wasm.sh std|build|lint" ;;
+*) die "usage: scripts/wasm.sh std|build|inspector|lint" ;;
 esac

@@ -8,6 +8,7 @@ use crate::testbed::client::ClientIdentity;
 use mtls_gate_core::error::Refusal;
 use mtls_gate_core::variables::Variable;
 use mtls_gate_core::x509::UnixSeconds;
+use mtls_gate_resources::yaml;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -241,6 +242,39 @@ impl Golden {
             document.insert("trustConfig".to_owned(), trust_config);
         }
         document
+    }
+
+    /// The same as the inspector's fields have it.
+    ///
+    /// # Errors
+    /// It cannot be written as YAML.
+    pub fn inspector_state(&self) -> Result<Value, GoldenError> {
+        let mut document = self.document();
+        let yaml = |value: &Value| yaml::write(value).map_err(at(Path::new(&self.name)));
+        let mut take = |field: &str| document.as_object_mut().and_then(|all| all.remove(field));
+        let trust = take("trustConfig").as_ref().map(yaml).transpose()?;
+        let headers: Vec<String> = take("customRequestHeaders")
+            .and_then(|headers| serde_json::from_value(headers).ok())
+            .unwrap_or_default();
+        let settings = ["limits", "revocation"]
+            .into_iter()
+            .filter_map(|field| Some((field.to_owned(), take(field)?)))
+            .filter(|(_, value)| *value != json!({}))
+            .collect::<serde_json::Map<_, _>>();
+        let settings = match settings.is_empty() {
+            true => String::new(),
+            false => yaml(&Value::Object(settings))?,
+        };
+        Ok(json!({
+            "chain": self.chain_pem,
+            "format": "PEM",
+            "trust": trust.unwrap_or_default(),
+            "headers": headers.join("\n"),
+            "settings": settings,
+            "profile": self.case.profile,
+            "mode": self.case.mode,
+            "time": self.time()?.0,
+        }))
     }
 
     /// The chain as Envoy forwards it: end entity first, five characters percent-encoded.

@@ -5,6 +5,7 @@ pub mod backend;
 pub mod config;
 pub mod conform;
 pub mod demo;
+pub mod explain;
 pub mod fixtures;
 pub mod goldens;
 pub mod oracle;

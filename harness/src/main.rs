@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use mtls_gate::config::{self, ConfigCommand};
 use mtls_gate::conform::{self, ConformOptions};
 use mtls_gate::demo::{self, DemoOptions};
+use mtls_gate::explain::{self, ExplainOptions};
 use mtls_gate::serve::{self, ServeOptions};
 use mtls_gate::verify::{self, VerifyOptions};
 
@@ -22,6 +23,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Verify(VerifyOptions),
+    /// Show how a path is looked for: every potential issuer that is tried, and why it is rejected
+    ///
+    /// Takes what `verify` takes. Exit status: 0 verified, 1 not verified, 2 bad usage or unreadable
+    /// input.
+    Explain(ExplainOptions),
     /// Look Google's resources over, or make an Envoy configuration from them
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -52,6 +58,9 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Verify(options) => {
             verify::run(&options, &mut io::stdout().lock()).map_err(|error| error.to_string())
+        }
+        Command::Explain(options) => {
+            explain::run(&options, &mut io::stdout().lock()).map_err(|error| error.to_string())
         }
         Command::Config(command) => {
             config::run(&command, &mut io::stdout().lock()).map_err(|error| error.to_string())

@@ -12,7 +12,7 @@ use mtls_gate_core::error::Refusal;
 use mtls_gate_core::forwarded::ForwardedChain;
 use mtls_gate_core::forwarded::pem::{self, Around, Bounds, Label};
 use mtls_gate_core::limits::RequestLimits;
-use mtls_gate_core::path::{Policy, Profile};
+use mtls_gate_core::path::{Observer, Policy, Profile};
 use mtls_gate_core::revocation::{Revocation, RevocationMode};
 use mtls_gate_core::trust::{Trust, TrustStore};
 use mtls_gate_core::variables::{Variable, Variables};
@@ -68,7 +68,7 @@ pub struct VerifyOptions {
     revocation: Option<RevocationName>,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// `--profile`
@@ -158,41 +158,69 @@ pub(crate) fn parse_time(text: &str) -> Result<UnixSeconds, String> {
 /// # Errors
 /// The input cannot be read.
 pub fn run(options: &VerifyOptions, out: &mut impl Write) -> Result<bool, VerifyError> {
-    let (trust, mut warnings) = trust(options)?;
-    let trust = trust.with_revocation(revocation(options, &mut warnings)?);
-    let chain = certificates_der(&options.chain)?;
-    let profile = match options.profile {
-        ProfileName::Google => Profile::Google,
-        ProfileName::Rfc5280 => Profile::Rfc5280,
-    };
-    let purpose = match options.eku {
-        Eku::Client => Some(KeyPurpose::ClientAuth),
-        Eku::Server => Some(KeyPurpose::ServerAuth),
-        Eku::Any => None,
-    };
-    let policy = Policy {
-        strict: options.strict,
-        ..Policy::new(profile, purpose)
-    };
-    let limits = RequestLimits::default();
-    let client_cert = ClientCert::judge(
-        ForwardedChain::from_der(chain, &limits),
-        Some(&trust),
-        &policy,
-        &limits,
-        mtls_gate_rustcrypto::ALGORITHMS,
-        options.time.or_else(now),
-    );
-    let verdict = Verdict::new(&client_cert, &warnings);
+    let inputs = Inputs::read(options)?;
+    let client_cert = inputs.judge(&mut ());
+    let verdict = Verdict::new(&client_cert, &inputs.warnings);
     if options.json {
         writeln!(out, "{:#}", verdict.to_json())?;
     } else {
-        for warning in &warnings {
+        for warning in &inputs.warnings {
             eprintln!("warning: {warning}");
         }
         write!(out, "{}", verdict.to_text())?;
     }
     Ok(client_cert.is_verified())
+}
+
+/// What is judged, and by what.
+pub(crate) struct Inputs {
+    presented: ForwardedChain,
+    trust: Trust,
+    policy: Policy,
+    limits: RequestLimits,
+    time: Option<UnixSeconds>,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Inputs {
+    pub(crate) fn read(options: &VerifyOptions) -> Result<Self, VerifyError> {
+        let (trust, mut warnings) = trust(options)?;
+        let trust = trust.with_revocation(revocation(options, &mut warnings)?);
+        let chain = certificates_der(&options.chain)?;
+        let profile = match options.profile {
+            ProfileName::Google => Profile::Google,
+            ProfileName::Rfc5280 => Profile::Rfc5280,
+        };
+        let purpose = match options.eku {
+            Eku::Client => Some(KeyPurpose::ClientAuth),
+            Eku::Server => Some(KeyPurpose::ServerAuth),
+            Eku::Any => None,
+        };
+        let limits = RequestLimits::default();
+        Ok(Self {
+            presented: ForwardedChain::from_der(chain, &limits),
+            trust,
+            policy: Policy {
+                strict: options.strict,
+                ..Policy::new(profile, purpose)
+            },
+            limits,
+            time: options.time.or_else(now),
+            warnings,
+        })
+    }
+
+    pub(crate) fn judge(&self, observer: &mut impl Observer) -> ClientCert {
+        ClientCert::judge_observed(
+            self.presented.clone(),
+            Some(&self.trust),
+            &self.policy,
+            &self.limits,
+            mtls_gate_rustcrypto::ALGORITHMS,
+            self.time,
+            observer,
+        )
+    }
 }
 
 pub(crate) fn now() -> Option<UnixSeconds> {
