@@ -193,10 +193,13 @@ build() {
 # wasm-bindgen's tool is a program of this workspace.
 inspector() {
   local built file generated=target/inspector-generated
-  compile mtls-gate-inspector inspector
+  local module=$generated/inspector_bg.wasm
+  compile mtls-gate-inspector wasm-small
   cargo run --locked -q -p mtls-gate-bindgen -- "$built/mtls_gate_inspector.wasm" "$generated"
+  # Not every server compresses, and every browser unpacks.
+  gzip -9n <"$module" >"$module.gz"
   mkdir -p "$page"
-  for file in crates/inspector/web/* "$generated"/*; do
+  for file in crates/inspector/web/* "$generated/inspector.js" "$module.gz"; do
     install_file "$file" "$page/${file##*/}"
   done
   say "inspector: $page ($(cat "$page"/* | wc -c) bytes)"

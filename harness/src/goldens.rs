@@ -115,6 +115,37 @@ pub fn named(name: &str) -> Result<Golden, GoldenError> {
         .ok_or_else(|| at(Path::new(name))("no such golden"))
 }
 
+/// Cases that show what people run into, and their titles in the inspector.
+const EXAMPLES: [(&str, &str); 12] = [
+    ("one_intermediate", "A good chain"),
+    ("expired_end_entity", "Expired"),
+    ("intermediate_missing", "Intermediate missing"),
+    ("eku_issuer_missing", "CA without clientAuth"),
+    ("self_signed_end_entity", "Self-signed"),
+    ("rsa_1024_end_entity", "RSA key too short"),
+    ("name_constraint_dns_violated", "Name constraint"),
+    ("impostor_root", "Another root of that name"),
+    ("cross_signed_one_expired", "Cross-signed CA"),
+    ("spiffe_svid", "SPIFFE"),
+    ("uri_sans_over_512", "Too many names"),
+    ("revocation_listed", "Revoked"),
+];
+
+/// What the inspector offers as examples: `crates/inspector/web/examples.json`.
+///
+/// # Errors
+/// The cases cannot be read.
+pub fn examples() -> Result<Value, GoldenError> {
+    let all = all()?;
+    let example = |(name, title): (&str, &str)| {
+        let golden = all.iter().find(|golden| golden.name == name);
+        let golden = golden.ok_or_else(|| at(Path::new(name))("no such golden"))?;
+        let state = golden.inspector_state()?;
+        Ok(json!({ "name": name, "title": title, "why": golden.case.why, "state": state }))
+    };
+    EXAMPLES.into_iter().map(example).collect()
+}
+
 fn at<E: ToString>(path: &Path) -> impl FnOnce(E) -> GoldenError {
     let path = path.to_owned();
     move |error| GoldenError {

@@ -8,6 +8,7 @@ pub mod demo;
 pub mod explain;
 pub mod fixtures;
 pub mod goldens;
+pub mod inspector;
 pub mod oracle;
 pub mod resources;
 pub mod serve;

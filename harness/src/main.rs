@@ -9,6 +9,7 @@ use mtls_gate::config::{self, ConfigCommand};
 use mtls_gate::conform::{self, ConformOptions};
 use mtls_gate::demo::{self, DemoOptions};
 use mtls_gate::explain::{self, ExplainOptions};
+use mtls_gate::inspector::{self, InspectorOptions};
 use mtls_gate::serve::{self, ServeOptions};
 use mtls_gate::verify::{self, VerifyOptions};
 
@@ -33,6 +34,7 @@ enum Command {
     Config(ConfigCommand),
     Conform(ConformOptions),
     Serve(Box<ServeOptions>),
+    Inspector(InspectorOptions),
     /// Play the filter in a real Envoy with real clients and show what becomes of them
     ///
     /// Exit status: 0 if every request ended as expected, 1 if one did not, 2 if it could not be
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
                 .map_err(|error| error.to_string())
         }
         Command::Serve(options) => serve::run(&options).map_err(|error| error.to_string()),
+        Command::Inspector(options) => inspector::run(&options).map_err(|error| error.to_string()),
         Command::Demo { envoy, wasm, json } => {
             demo::run(DemoOptions { envoy, wasm, json }).map_err(|error| error.to_string())
         }

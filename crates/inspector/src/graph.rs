@@ -147,17 +147,19 @@ impl<'a> Graph<'a> {
 
     /// Breadth first by names, so that a loop of cross-signatures ends.
     fn set_levels(&mut self) {
+        let links = self.links();
         let mut reached: Vec<usize> = Vec::from_iter((!self.certificates.is_empty()).then_some(0));
         let mut level = 0_usize;
         let mut frontier = reached.clone();
         while !frontier.is_empty() {
             level = level.saturating_add(1);
-            let next: Vec<usize> = self
-                .links()
-                .into_iter()
+            let mut next: Vec<usize> = links
+                .iter()
                 .filter(|(from, to)| frontier.contains(from) && !reached.contains(to))
-                .map(|(_, to)| to)
+                .map(|(_, to)| *to)
                 .collect();
+            next.sort_unstable();
+            next.dedup();
             for &to in &next {
                 if let Some(node) = self.certificates.get_mut(to) {
                     node.level = level;

@@ -7,6 +7,7 @@ use mtls_gate_core::decision::{Decision, Outcome};
 use mtls_gate_core::error::Refusal;
 use mtls_gate_core::forwarded::ForwardedChain;
 use mtls_gate_core::forwarded::header::Relay;
+use mtls_gate_core::limits::RequestLimits;
 use mtls_gate_core::path::Observer;
 use mtls_gate_core::path::trace::{Outcome as StepOutcome, Trace};
 use mtls_gate_core::x509::{Certificate, UnixSeconds};
@@ -25,6 +26,8 @@ use crate::state::State;
 use crate::trace::{SearchView, searches};
 use crate::variables::{VariableView, views};
 
+/// Certificates of the client that are shown; the largest limit of a configuration and one more.
+const PRESENTED: usize = RequestLimits::MAX.presented_certificates + 1;
 /// Points in time at which a verdict is worked out anew; a chain of ten has 20.
 const CHANGES: usize = 60;
 
@@ -141,7 +144,11 @@ impl Prepared {
         };
         Ok(Self {
             setup,
-            presented: presented.into_iter().map(Certificate::parse).collect(),
+            presented: presented
+                .into_iter()
+                .take(PRESENTED)
+                .map(Certificate::parse)
+                .collect(),
             chain: forwarded,
             form,
         })
