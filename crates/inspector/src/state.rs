@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use mtls_gate_core::config::Object;
 use mtls_gate_core::path::Profile;
 use serde::{Deserialize, Serialize};
 
@@ -94,7 +95,7 @@ impl State {
     /// # Errors
     /// It is none, too large, or holds a private key.
     pub fn parse(json: &str) -> Result<Self, Problem> {
-        let state: Self = serde_json::from_str(json)
+        let Object(state) = serde_json::from_str::<Object<Self>>(json)
             .map_err(|error| Problem::new("state", format!("This is no state: {error}.")))?;
         state.check()?;
         Ok(state)
@@ -155,7 +156,7 @@ impl State {
         let json = URL_SAFE_NO_PAD
             .decode(body)
             .map_err(|_| problem("it is cut off or changed"))?;
-        let state: Self = serde_json::from_slice(&json)
+        let Object(state) = serde_json::from_slice::<Object<Self>>(&json)
             .map_err(|_| problem("what it holds is no state of this page"))?;
         state.check()?;
         Ok(state)
