@@ -476,7 +476,7 @@ fn files_are_taken_as_text_or_der() {
     assert_eq!(admit("a.der", &der)["text"], block);
     assert_eq!(admit("a.pem", block.as_bytes())["text"], block);
     assert_eq!(admit("a", "\u{feff}a".as_bytes())["text"], "a");
-    let noise: Vec<u8> = (0..200_000_u64).map(|n| (n * n >> 3) as u8).collect();
+    let noise: Vec<u8> = (0..200_000_u64).map(|n| (n * n).to_le_bytes()[1]).collect();
     for (bytes, expected) in [
         (
             &noise[..],
@@ -992,15 +992,15 @@ fn the_keyboard_and_narrow_or_dark_windows_are_enough() {
     for (example, width, height, scheme, picture) in [
         (
             "cross_signed_one_expired",
-            1400,
-            980,
+            1240,
+            800,
             "light",
             "inspector.png",
         ),
         (
             "eku_issuer_missing",
-            1400,
-            980,
+            1240,
+            800,
             "dark",
             "inspector-dark.png",
         ),

@@ -1,8 +1,8 @@
 // The certificates as a graph: the end entity on the left, what may have issued it to the right.
 import { svg } from "./dom.js";
 
-const NODE = { width: 208, height: 62 };
-const GAP = { x: 148, y: 34 };
+const NODE = { width: 222, height: 62 };
+const GAP = { x: 178, y: 42 };
 const KINDS = {
   endEntity: "end entity",
   presented: "presented",
@@ -50,7 +50,7 @@ function places(nodes) {
       found[index] = { x: 6 + x * step.x, y: 22 + (y + (tallest - column.length) / 2) * step.y };
     }
   }
-  return { found, width: kept.length * step.x - GAP.x + 12, height: tallest * step.y + 16 };
+  return { found, width: kept.length * step.x - GAP.x + 12, height: tallest * step.y + 24 };
 }
 
 function edge(from, to, { state, label }) {
@@ -66,11 +66,18 @@ function edge(from, to, { state, label }) {
   if (!label) {
     return [path];
   }
-  const middle = { x: (start.x + end.x) / 2, y: (start.y + end.y) / 2 };
-  const wrapped = lines(`✕ ${label}`, 22, 3);
+  // Where the curve nears its end: there the edges of one certificate lie apart.
+  const near = 0.6;
+  const along = (a, b, c, d) =>
+    a * (1 - near) ** 3 + 3 * b * near * (1 - near) ** 2 + 3 * c * near ** 2 * (1 - near) + d * near ** 3;
+  const x = (start.x + end.x) / 2;
+  const y = along(start.y, start.y, end.y, end.y);
+  const wrapped = lines(`✕ ${label}`, 24, 3);
+  const falls = end.y > start.y;
+  const first = falls ? y + 26 : y - 8 - (wrapped.length - 1) * 14;
   const text = svg("text", { class: "why", "text-anchor": "middle" });
   for (const [number, line] of wrapped.entries()) {
-    const part = svg("tspan", { x: middle.x, y: middle.y - 6 - (wrapped.length - 1 - number) * 14 });
+    const part = svg("tspan", { x, y: first + number * 14 });
     part.textContent = line;
     text.append(part);
   }
@@ -101,7 +108,7 @@ function box(node, place, choose) {
     whole,
     svg("rect", { width: NODE.width, height: NODE.height, rx: 9 }),
     write(`${node.onPath ? "✓ " : wrong ? "✕ " : ""}${kind}`, 22, "kind"),
-    write(clipped(title(node), 27), 44, "name"),
+    write(clipped(title(node), 24), 44, "name"),
   );
   group.addEventListener("click", choose);
   group.addEventListener("keydown", (event) => {
@@ -120,7 +127,7 @@ export function draw(target, { certificates, edges }, choose) {
     return;
   }
   const { found, width, height } = places(certificates);
-  const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height });
+  const picture = svg("svg", { class: width > 640 ? "wide" : "", viewBox: `0 0 ${width} ${height}`, width, height });
   const heads = svg("defs");
   for (const state of ["accepted", "rejected", "fits", "untried"]) {
     heads.append(

@@ -143,7 +143,7 @@ impl Browser {
             _dir: dir,
         };
         let session = browser.send("POST", "/session", Some(capabilities))?;
-        browser.session = text(&session["sessionId"]);
+        browser.session = text(&session, "/sessionId");
         Ok(browser)
     }
 
@@ -247,7 +247,7 @@ impl Browser {
     /// The clipboard is not to be had.
     pub fn clipboard(&self) -> Result<String, BrowserError> {
         let copied = self.run("return navigator.clipboard.readText();", json!([]))?;
-        Ok(text(&copied))
+        Ok(text(&copied, ""))
     }
 
     /// Calls a function of the DevTools protocol.
@@ -270,7 +270,7 @@ impl Browser {
         let entries = log.as_array().cloned().unwrap_or_default();
         Ok(entries
             .iter()
-            .map(|entry| text(&entry["message"]))
+            .map(|entry| text(entry, "/message"))
             .collect())
     }
 
@@ -282,10 +282,9 @@ impl Browser {
         let log = self.post("/se/log", json!({ "type": "performance" }))?;
         let entries = log.as_array().cloned().unwrap_or_default();
         let url = |entry: &Value| {
-            let message: Value = serde_json::from_str(entry["message"].as_str()?).ok()?;
-            let message = &message["message"];
-            let is_request = message["method"] == "Network.requestWillBeSent";
-            is_request.then(|| text(&message["params"]["request"]["url"]))
+            let message: Value = serde_json::from_str(&text(entry, "/message")).ok()?;
+            let is_request = text(&message, "/message/method") == "Network.requestWillBeSent";
+            is_request.then(|| text(&message, "/message/params/request/url"))
         };
         Ok(entries.iter().filter_map(url).collect())
     }
@@ -297,7 +296,7 @@ impl Browser {
     pub fn screenshot(&self) -> Result<Vec<u8>, BrowserError> {
         let picture = self.send("GET", &self.path("/screenshot"), None)?;
         STANDARD
-            .decode(text(&picture))
+            .decode(text(&picture, ""))
             .map_err(|error| BrowserError::Command {
                 command: "screenshot".to_owned(),
                 what: error.to_string(),
@@ -307,7 +306,7 @@ impl Browser {
     fn find(&self, selector: &str) -> Result<String, BrowserError> {
         let wanted = json!({ "using": "css selector", "value": selector });
         let found = self.post("/element", wanted)?;
-        Ok(text(&found[ELEMENT]))
+        Ok(text(&found, &format!("/{ELEMENT}")))
     }
 
     fn path(&self, command: &str) -> String {
@@ -331,15 +330,17 @@ impl Browser {
         )?;
         let response = read_response(&mut stream, &mut Vec::new(), false)?;
         let mut answer: Value = serde_json::from_slice(&response.body).unwrap_or_default();
-        let value = answer["value"].take();
+        let value = answer.get_mut("value").map(Value::take).unwrap_or_default();
         if response.status == 200 {
             return Ok(value);
         }
+        let what = match value.get("message") {
+            Some(_) => text(&value, "/message"),
+            None => response.text(),
+        };
         Err(BrowserError::Command {
             command: format!("{method} {path}"),
-            what: value["message"]
-                .as_str()
-                .map_or_else(|| response.text(), str::to_owned),
+            what,
         })
     }
 }
@@ -356,6 +357,8 @@ fn port_in(log: &str) -> Option<u16> {
     behind.split_once('.')?.0.parse().ok()
 }
 
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
+/// The string at a JSON pointer, or nothing.
+fn text(value: &Value, pointer: &str) -> String {
+    let found = value.pointer(pointer).and_then(Value::as_str);
+    found.unwrap_or_default().to_owned()
 }
