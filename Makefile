@@ -15,7 +15,7 @@ unexport MAKEFLAGS
 # How long `make fuzz` runs each target.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help tools wasm inspector build demo test conform fuzz fuzz-smoke fmt lint fixtures clean prereqs envoy producers browser cxx
+.PHONY: help tools wasm inspector pictures build demo test conform fuzz fuzz-smoke fmt lint fixtures clean prereqs envoy producers browser cxx
 
 help: ## print this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -62,6 +62,11 @@ lint: prereqs ## check the format and run clippy, warnings are errors
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@scripts/wasm.sh lint
+
+# The page in the pictures is the one that the tests drive.
+pictures: inspector browser ## take docs/images anew
+	cargo test --locked -q -p mtls-gate --test inspector narrow_or_dark
+	cp target/inspector-pictures/*.png docs/images/
 
 fixtures: prereqs ## write the certificates in testdata/ and the inspector's examples anew
 	cargo run --locked -q -p mtls-gate --bin mtls-gate-fixtures -- testdata crates/inspector/web/examples.json

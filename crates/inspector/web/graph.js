@@ -2,7 +2,7 @@
 import { svg } from "./dom.js";
 
 const NODE = { width: 222, height: 62 };
-const GAP = { x: 178, y: 42 };
+const GAP = { x: 64, labelled: 178, y: 42 };
 const KINDS = {
   endEntity: "end entity",
   presented: "presented",
@@ -35,29 +35,33 @@ export function title(node) {
   return /(?:^|, )CN=(.*?)(?:, [A-Z]+=|$)/.exec(subject)?.[1] ?? subject;
 }
 
-function places(nodes) {
+function places(nodes, edges) {
   const columns = [];
   for (const [index, node] of nodes.entries()) {
     (columns[node.level] ??= []).push(index);
   }
   const kept = columns.filter(Boolean);
   const tallest = Math.max(...kept.map((column) => column.length));
-  const step = { x: NODE.width + GAP.x, y: NODE.height + GAP.y };
+  const row = NODE.height + GAP.y;
   const found = [];
-  for (const [x, column] of kept.entries()) {
+  let x = 6;
+  for (const [number, column] of kept.entries()) {
+    const labelled = edges.some((one) => one.label && column.includes(one.to));
+    x += number === 0 ? 0 : labelled ? GAP.labelled : GAP.x;
     const ranked = [...column].sort((a, b) => nodes[b].onPath - nodes[a].onPath);
     for (const [y, index] of ranked.entries()) {
-      found[index] = { x: 6 + x * step.x, y: 22 + (y + (tallest - column.length) / 2) * step.y };
+      found[index] = { x, y: 22 + (y + (tallest - column.length) / 2) * row };
     }
+    x += NODE.width;
   }
-  return { found, width: kept.length * step.x - GAP.x + 12, height: tallest * step.y + 24 };
+  return { found, width: x + 8, height: tallest * row + 24 };
 }
 
 function edge(from, to, { state, label }) {
   const back = to.x <= from.x;
   const start = { x: from.x + (back ? NODE.width / 2 : NODE.width), y: from.y + (back ? 0 : NODE.height / 2) };
   const end = { x: to.x + (back ? NODE.width / 2 : -7), y: to.y + (back ? NODE.height : NODE.height / 2) };
-  const bend = back ? 0 : Math.max(40, (end.x - start.x) / 2);
+  const bend = back ? 0 : (end.x - start.x) / 2;
   const path = svg("path", {
     class: `edge ${state}`,
     d: `M${start.x} ${start.y}C${start.x + bend} ${start.y} ${end.x - bend} ${end.y} ${end.x} ${end.y}`,
@@ -126,8 +130,10 @@ export function draw(target, { certificates, edges }, choose) {
   if (certificates.length === 0) {
     return;
   }
-  const { found, width, height } = places(certificates);
-  const picture = svg("svg", { class: width > 640 ? "wide" : "", viewBox: `0 0 ${width} ${height}`, width, height });
+  const { found, width, height } = places(certificates, edges);
+  const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height });
+  // A little smaller where it then fits; beyond that it scrolls.
+  picture.style.minWidth = `${width * 0.75}px`;
   const heads = svg("defs");
   for (const state of ["accepted", "rejected", "fits", "untried"]) {
     heads.append(
