@@ -900,12 +900,9 @@ fn what_strangers_hand_over_does_no_harm() {
     let identity = markup_identity();
     page.browser.paste("#chain", &identity).unwrap();
     page.wait_for("document.querySelectorAll('#graph .node').length > 0");
-    assert!(
-        page.text("certificates")
-            .contains("<img src=x onerror=alert(1)>")
-    );
+    assert!(page.text("certificates").contains("<img src=x>"));
     assert!(page.text("certificates").contains("\\u{202e}"));
-    page.wait_for("document.getElementById('graph').textContent.includes('<img src=x')");
+    page.wait_for("document.getElementById('graph').textContent.includes('<img src=x>')");
     page.wait_for("document.querySelectorAll('main img').length === 0");
     page.is_quiet();
 }
@@ -917,7 +914,7 @@ fn markup_identity() -> String {
     )
     .unwrap();
     let mut name = X509NameBuilder::new().unwrap();
-    for text in ["<img src=x onerror=alert(1)>", "a\u{202e}b"] {
+    for text in ["<img src=x>", "a\u{202e}b"] {
         name.append_entry_by_nid(Nid::COMMONNAME, text).unwrap();
     }
     let name = name.build();
@@ -933,7 +930,7 @@ fn markup_identity() -> String {
         .set_not_after(&Asn1Time::days_from_now(9).unwrap())
         .unwrap();
     let names = SubjectAlternativeName::new()
-        .dns("<script>alert(1)</script>")
+        .dns("<img src=x onerror=alert(1)>")
         .build(&builder.x509v3_context(None, None))
         .unwrap();
     builder.append_extension(names).unwrap();

@@ -1,6 +1,5 @@
 //! A certificate as people read it. Whatever it holds is shown as printable text.
 
-use mtls_gate_core::path::Profile;
 use mtls_gate_core::spiffe::SpiffeId;
 use mtls_gate_core::x509::{
     BasicConstraints, Certificate, EcCurve, GeneralName, GeneralSubtree, KeyKind, KeyPurpose, Name,
@@ -156,15 +155,6 @@ pub fn name(certificate: &Certificate, name: &Name) -> String {
 pub fn hex(bytes: &[u8], separator: &str) -> String {
     let octets: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     octets.join(separator)
-}
-
-/// The profile as it is configured.
-#[must_use]
-pub fn profile_name(profile: Profile) -> &'static str {
-    match profile {
-        Profile::Google => "GOOGLE",
-        Profile::Rfc5280 => "RFC5280",
-    }
 }
 
 fn list<T>(entries: &[T], show: impl Fn(&T) -> String) -> Vec<String> {

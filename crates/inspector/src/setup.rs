@@ -4,12 +4,12 @@ use std::path::Path;
 
 use mtls_gate_core::config::Config;
 use mtls_gate_core::path::Profile;
-use mtls_gate_resources::{ResourceError, Resources};
+use mtls_gate_resources::{ResourceError, Resources, reason};
 use serde_json::{Map, Value, json};
 
 use crate::Problem;
 use crate::admit::pem;
-use crate::certificate::{profile_name, shown};
+use crate::certificate::shown;
 use crate::chain::{Chain, pem_blocks};
 use crate::state::{ModeName, State, field_name};
 
@@ -40,11 +40,7 @@ impl Setup {
         let config = Config::from_bytes(bytes.as_bytes()).map_err(|error| {
             let place = resources.place(&error.path);
             let field = place.file.as_deref().and_then(Path::to_str).and_then(known);
-            let reason = match error.reason.rsplit_once(" at line ") {
-                // The place in text that nobody wrote.
-                Some((reason, place)) if place.contains(" column ") => reason,
-                _ => &error.reason,
-            };
+            let reason = reason(&error);
             match field {
                 Some(field) => Problem::new(
                     field,
@@ -134,7 +130,7 @@ fn resources(state: &State, chain: &Chain) -> Result<Resources, Problem> {
     )?;
     override_policy(&mut resources.document, state.mode);
     if let Some(profile) = state.profile {
-        let name = profile_name(Profile::from(profile));
+        let name = Profile::from(profile).as_str();
         resources.document.insert("profile".to_owned(), json!(name));
     }
     if resources.document.contains_key("source") && matches!(chain, Chain::Header { .. }) {

@@ -213,6 +213,15 @@ fn yaml_error(path: &Path, what: &str) -> ResourceError {
     }
 }
 
+/// The reason as the core gives it, without the place in JSON text that nobody wrote.
+#[must_use]
+pub fn reason(error: &ConfigError) -> &str {
+    match error.reason.rsplit_once(" at line ") {
+        Some((reason, place)) if place.contains(" column ") => reason,
+        _ => &error.reason,
+    }
+}
+
 fn typed<T: DeserializeOwned>(path: &Path, value: Value) -> Result<T, ResourceError> {
     config::typed(value)
         .map(|value: Object<T>| value.0)

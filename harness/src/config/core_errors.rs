@@ -6,11 +6,11 @@ use mtls_gate_core::config::resources::Document;
 use mtls_gate_core::config::{self, Config, ConfigError, Object};
 use mtls_gate_core::template::{Template, TemplateError};
 use mtls_gate_core::variables::Variable;
-use mtls_gate_resources::private_key;
+use mtls_gate_resources::{private_key, reason};
 use serde_json::{Map, Value, json};
 
 use super::finding::{FindingId, Findings};
-use super::{policies, reason};
+use super::policies;
 
 /// Reading again costs as much as reading: more than this many errors are not listed.
 const MAX_ERRORS: usize = 200;

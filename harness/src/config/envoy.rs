@@ -10,11 +10,11 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use mtls_gate_core::config::Config;
 use mtls_gate_resources::envoy::{self, Envoy};
-use mtls_gate_resources::yaml;
+use mtls_gate_resources::{reason, yaml};
 use serde_json::{Map, Value};
 
 use super::check::private_key_lines;
-use super::{ConfigCommandError, reason, upstream_tls};
+use super::{ConfigCommandError, upstream_tls};
 use crate::backend::BackendOptions;
 use crate::resources::{Place, ResourceFiles, Resources};
 
