@@ -15,7 +15,7 @@ unexport MAKEFLAGS
 # How long `make fuzz` runs each target.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help tools wasm build demo test bench bench-envoy conform fuzz fuzz-smoke fmt lint fixtures clean prereqs envoy producers bench-filters cxx
+.PHONY: help tools wasm inspector pictures build demo test bench bench-envoy conform fuzz fuzz-smoke fmt lint fixtures clean prereqs envoy producers browser bench-filters cxx
 
 help: ## print this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -23,7 +23,7 @@ help: ## print this table
 demo: wasm envoy ## run the filter in Envoy and show what it accepts and refuses
 	cargo run --locked -q -p mtls-gate -- demo
 
-test: wasm bench-filters envoy producers ## run all tests, those with Envoy and a minute of fuzzing included
+test: wasm inspector bench-filters envoy producers browser ## run all tests, those with Envoy and a minute of fuzzing included
 	cargo test --workspace --locked
 	@scripts/fuzz.sh smoke
 
@@ -42,7 +42,7 @@ fuzz: cxx ## run each fuzz target for FUZZ_SECONDS (60)
 fuzz-smoke: cxx ## run all fuzz targets, 75 seconds together
 	@scripts/fuzz.sh run 15
 
-tools: prereqs envoy producers ## fetch everything the other commands would fetch
+tools: prereqs envoy producers browser ## fetch everything the other commands would fetch
 	@scripts/tools.sh lint-tools
 	@scripts/wasm.sh std
 	cargo fetch --locked
@@ -50,6 +50,9 @@ tools: prereqs envoy producers ## fetch everything the other commands would fetc
 
 wasm: prereqs ## build the filter into target/mtls_gate_filter.wasm
 	@scripts/wasm.sh build mtls-gate-filter
+
+inspector: prereqs ## build the inspector's page into target/inspector
+	@scripts/wasm.sh inspector
 
 build: wasm ## build the filter, and the workspace for this machine
 	cargo build --workspace --locked
@@ -66,8 +69,13 @@ lint: prereqs ## check the format and run clippy, warnings are errors
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@scripts/wasm.sh lint
 
-fixtures: prereqs ## write the certificates in testdata/ anew
-	cargo run --locked -q -p mtls-gate --bin mtls-gate-fixtures -- testdata
+# The page in the pictures is the one that the tests drive.
+pictures: inspector browser ## take docs/images anew
+	cargo test --locked -q -p mtls-gate --test inspector narrow_or_dark
+	cp target/inspector-pictures/*.png docs/images/
+
+fixtures: prereqs ## write the certificates in testdata/ and the inspector's examples anew
+	cargo run --locked -q -p mtls-gate --bin mtls-gate-fixtures -- testdata crates/inspector/web/examples.json
 
 clean: ## remove everything built and fetched here
 	rm -rf target .tools fuzz/target fuzz/corpus
@@ -82,6 +90,9 @@ envoy: prereqs
 
 producers: prereqs
 	@scripts/tools.sh producers
+
+browser: prereqs
+	@scripts/tools.sh browser
 
 # What the filter is measured against, and parts of it that are measured alone.
 bench-filters: prereqs

@@ -4,6 +4,7 @@
 #   scripts/tools.sh prereqs     check for compilers and libraries
 #   scripts/tools.sh envoy       fetch Envoy; it is then at .tools/envoy
 #   scripts/tools.sh producers   fetch other proxies into .tools/producers/bin
+#   scripts/tools.sh browser     fetch Chromium and its WebDriver into .tools/browser/bin
 #   scripts/tools.sh lint-tools  check for rustfmt and clippy
 #
 # Each is quick when there is nothing to do.
@@ -14,6 +15,7 @@
 envoy_version=1.40.0
 caddy_version=2.11.7
 producers=.tools/producers
+browser=.tools/browser
 
 # --- what the machine must have -------------------------------------------
 
@@ -247,6 +249,101 @@ producers() {
   caddy
 }
 
+# --- a browser, for tests of the inspector's page ---------------------------
+
+# Debian's versions, not pinned, as above. Chromium is BSD-3-Clause and others;
+# it is run, never linked or shipped. The driver comes alone: by its package it
+# would bring the desktop's browser.
+is_browser() {
+  [ -x "$browser/bin/$1" ] && "$browser/bin/$1" --version >/dev/null 2>&1
+}
+
+has_browser() { is_browser chromium && is_browser chromedriver; }
+
+# The packages, and those that they need and the system lacks. Nothing is
+# installed and root is not needed; lists as in download_producers.
+download_browser() {
+  local dir=$1 lists
+  local alone=(-o Debug::NoLocking=1 -o "Dir::Cache::archives=$dir")
+  local own=(-o "Dir::State::lists=$dir/apt/lists" -o "Dir::Cache=$dir/apt")
+  for lists in system own; do
+    if [ "$lists" = own ]; then
+      mkdir -p "$dir/apt/lists/partial" "$dir/apt/archives/partial"
+      apt_get "${own[@]}" update || true
+      alone=("${own[@]}" "${alone[@]}")
+    fi
+    if apt_get "${alone[@]}" install --download-only --no-install-recommends -y \
+      chromium-headless-shell fonts-dejavu-core &&
+      (cd "$dir" && apt_get "${alone[@]}" download chromium-driver); then
+      return 0
+    fi
+  done
+  return 1
+}
+
+unpack_browser() {
+  local debs=$PWD/$browser/debs log=$PWD/$browser/apt.log package
+  { have apt-get && have dpkg; } || return 1
+  rm -rf "$debs" "$browser/unpacked"
+  mkdir -p "$debs/partial" "$browser/unpacked"
+  say "fetching Debian packages: chromium-headless-shell chromium-driver (about 110 MB)"
+  if download_browser "$debs" >"$log" 2>&1; then
+    for package in "$debs"/*.deb; do
+      dpkg -x "$package" "$browser/unpacked"
+    done
+    rm -rf "$debs"
+    return 0
+  fi
+  tail -n 3 "$log" >&2
+  return 1
+}
+
+# wrap_browser NAME PATH: sets up bin/NAME to find what was unpacked with it.
+wrap_browser() {
+  local libraries triplet
+  libraries=$(compgen -G "$browser/unpacked/usr/lib/*-linux-gnu*" | head -n 1)
+  triplet=${libraries##*/}
+  cat >"$browser/bin/$1.new" <<END
+#!/bin/sh
+root=\$(realpath "\$(dirname "\$0")/../unpacked")
+lib=\$root/usr/lib/$triplet
+export LD_LIBRARY_PATH=\$lib:\$lib/pulseaudio:\$root/lib/$triplet XDG_DATA_HOME=\$root/usr/share
+[ -e /etc/fonts/fonts.conf ] || export FONTCONFIG_SYSROOT=\$root
+exec "\$root/$2" "\$@"
+END
+  chmod +x "$browser/bin/$1.new"
+  mv "$browser/bin/$1.new" "$browser/bin/$1"
+}
+
+# Sets up bin/$1 to be one of the programs named after it, if there is one.
+link_browser() {
+  local name path
+  for name in "${@:2}"; do
+    if path=$(command -v "$name"); then
+      ln -sfn "$path" "$browser/bin/$1"
+      return 0
+    fi
+  done
+}
+
+browser() {
+  if has_browser; then
+    return 0
+  fi
+  mkdir -p "$browser/bin"
+  if unpack_browser; then
+    wrap_browser chromium usr/lib/chromium/chromium-headless-shell
+    wrap_browser chromedriver usr/bin/chromedriver
+  fi
+  if ! has_browser; then
+    link_browser chromium chromium-headless-shell chromium google-chrome
+    link_browser chromedriver chromedriver
+  fi
+  has_browser ||
+    die "missing, and not to be had as Debian packages: chromium and chromedriver of one version" \
+      "(the tests run them): apt-get install chromium chromium-driver"
+}
+
 # --- rustfmt and clippy ---------------------------------------------------
 
 lint_tools() {
@@ -268,6 +365,7 @@ case ${1:-} in
 prereqs) prereqs ;;
 envoy) envoy ;;
 producers) producers ;;
+browser) browser ;;
 lint-tools) lint_tools ;;
-*) die "usage: scripts/tools.sh prereqs|envoy|producers|lint-tools" ;;
+*) die "usage: scripts/tools.sh prereqs|envoy|producers|browser|lint-tools" ;;
 esac

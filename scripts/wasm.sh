@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# The filter as WebAssembly, and those it is measured against.
+# The filter, those it is measured against, and the inspector as WebAssembly.
 #
 #   scripts/wasm.sh std            see to a standard library for wasm32
 #   scripts/wasm.sh build PACKAGE  build mtls-gate-filter, say, into
 #                                  target/mtls_gate_filter.wasm
+#   scripts/wasm.sh inspector      build the inspector's page into
+#                                  target/inspector
 #   scripts/wasm.sh lint           clippy as for wasm32, where rustup has its
 #                                  library
 #
@@ -19,6 +21,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 target=wasm32-unknown-unknown
+page=target/inspector
 # How long `rustup target add` may take, in seconds.
 limit=${MTLS_GATE_RUSTUP_SECONDS:-60}
 # Holds the version of the Rust for which rustup failed and Debian's packages
@@ -155,15 +158,15 @@ std() {
   fi
 }
 
-# Every directory is named, so that the result is found whatever the user's
-# settings are, and each compiler has its own, so that neither undoes the other's.
-build() {
-  local package=$1 artifact=${1//-/_}.wasm
+# compile PACKAGE PROFILE: sets $built to the directory with the result. Every
+# directory is named, so that the result is found whatever the user's settings
+# are, and each compiler has its own, so that neither undoes the other's.
+compile() {
   local way dir
   # The same bytes wherever it is built, and no word about where.
   local cargo_home=${CARGO_HOME:-$HOME/.cargo}
   local remap="'--remap-path-prefix=$cargo_home=cargo', '--remap-path-prefix=$PWD=mtls-gate'"
-  local options=(--locked --profile wasm --target "$target" -p "$package"
+  local options=(--locked --profile "$2" --target "$target" -p "$1"
     --config "target.$target.rustflags = [$remap]")
   choose
   if [ "$way" = rustup ]; then
@@ -173,19 +176,42 @@ build() {
     dir=target/debian-wasm
     debian_cargo build "${options[@]}" --target-dir "$dir"
   fi
+  built=$dir/$target/$2
+}
 
-  # Left alone when equal, and else replaced at once: nobody reads half a file.
-  if ! cmp -s "$dir/$target/wasm/$artifact" "target/$artifact"; then
-    cp "$dir/$target/wasm/$artifact" "target/$artifact.new"
-    mv "target/$artifact.new" "target/$artifact"
-  fi
+# Left alone when equal, and else replaced at once: nobody reads half a file.
+install_file() {
+  cmp -s "$1" "$2" && return
+  cp "$1" "$2.new"
+  mv "$2.new" "$2"
+}
+
+build() {
+  local built package=$1 artifact=${1//-/_}.wasm
+  compile "$package" wasm
+  install_file "$built/$artifact" "target/$artifact"
   say "$package: target/$artifact ($(wc -c <"target/$artifact") bytes)"
+}
+
+# wasm-bindgen's tool is a program of this workspace.
+inspector() {
+  local built file generated=target/inspector-generated
+  local module=$generated/inspector_bg.wasm
+  compile mtls-gate-inspector wasm-small
+  cargo run --locked -q -p mtls-gate-bindgen -- "$built/mtls_gate_inspector.wasm" "$generated"
+  # Not every server compresses, and every browser unpacks.
+  gzip -9n <"$module" >"$module.gz"
+  mkdir -p "$page"
+  for file in crates/inspector/web/* "$generated/inspector.js" "$module.gz"; do
+    install_file "$file" "$page/${file##*/}"
+  done
+  say "inspector: $page ($(cat "$page"/* | wc -c) bytes)"
 }
 
 lint() {
   if has_std; then
-    cargo clippy --locked -p mtls-gate-filter -p mtls-gate-bench-filters \
-      -p mtls-gate-bench-decoder --target "$target" -- -D warnings
+    cargo clippy --locked -p mtls-gate-filter -p mtls-gate-inspector \
+      -p mtls-gate-bench-filters -p mtls-gate-bench-decoder --target "$target" -- -D warnings
   else
     say "clippy for $target skipped: no standard library for it from rustup"
   fi
@@ -194,6 +220,7 @@ lint() {
 case "$#:${1:-}" in
 1:std) std ;;
 2:build) build "$2" ;;
+1:inspector) inspector ;;
 1:lint) lint ;;
-*) die "usage: scripts/wasm.sh std | build PACKAGE | lint" ;;
+*) die "usage: scripts/wasm.sh std | build PACKAGE | inspector | lint" ;;
 esac

@@ -9,6 +9,7 @@ use crate::testbed::forwarded;
 use mtls_gate_core::error::Refusal;
 use mtls_gate_core::variables::Variable;
 use mtls_gate_core::x509::UnixSeconds;
+use mtls_gate_resources::yaml;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -113,6 +114,37 @@ pub fn named(name: &str) -> Result<Golden, GoldenError> {
     all.into_iter()
         .find(|golden| golden.name == name)
         .ok_or_else(|| at(Path::new(name))("no such golden"))
+}
+
+/// Cases that show what people run into, and their titles in the inspector.
+const EXAMPLES: [(&str, &str); 12] = [
+    ("one_intermediate", "A good chain"),
+    ("expired_end_entity", "Expired"),
+    ("intermediate_missing", "Intermediate missing"),
+    ("eku_issuer_missing", "CA without clientAuth"),
+    ("self_signed_end_entity", "Self-signed"),
+    ("rsa_1024_end_entity", "RSA key too short"),
+    ("name_constraint_dns_violated", "Name constraint"),
+    ("impostor_root", "Another root of that name"),
+    ("cross_signed_one_expired", "Cross-signed CA"),
+    ("spiffe_svid", "SPIFFE"),
+    ("uri_sans_over_512", "Too many names"),
+    ("revocation_listed", "Revoked"),
+];
+
+/// What the inspector offers as examples: `crates/inspector/web/examples.json`.
+///
+/// # Errors
+/// The cases cannot be read.
+pub fn examples() -> Result<Value, GoldenError> {
+    let all = all()?;
+    let example = |(name, title): (&str, &str)| {
+        let golden = all.iter().find(|golden| golden.name == name);
+        let golden = golden.ok_or_else(|| at(Path::new(name))("no such golden"))?;
+        let state = golden.inspector_state()?;
+        Ok(json!({ "name": name, "title": title, "why": golden.case.why, "state": state }))
+    };
+    EXAMPLES.into_iter().map(example).collect()
 }
 
 fn at<E: ToString>(path: &Path) -> impl FnOnce(E) -> GoldenError {
@@ -242,6 +274,39 @@ impl Golden {
             document.insert("trustConfig".to_owned(), trust_config);
         }
         document
+    }
+
+    /// The same as the inspector's fields have it.
+    ///
+    /// # Errors
+    /// It cannot be written as YAML.
+    pub fn inspector_state(&self) -> Result<Value, GoldenError> {
+        let mut document = self.document();
+        let yaml = |value: &Value| yaml::write(value).map_err(at(Path::new(&self.name)));
+        let mut take = |field: &str| document.as_object_mut().and_then(|all| all.remove(field));
+        let trust = take("trustConfig").as_ref().map(yaml).transpose()?;
+        let headers: Vec<String> = take("customRequestHeaders")
+            .and_then(|headers| serde_json::from_value(headers).ok())
+            .unwrap_or_default();
+        let settings = ["limits", "revocation"]
+            .into_iter()
+            .filter_map(|field| Some((field.to_owned(), take(field)?)))
+            .filter(|(_, value)| *value != json!({}))
+            .collect::<serde_json::Map<_, _>>();
+        let settings = match settings.is_empty() {
+            true => String::new(),
+            false => yaml(&Value::Object(settings))?,
+        };
+        Ok(json!({
+            "chain": self.chain_pem,
+            "format": "PEM",
+            "trust": trust.unwrap_or_default(),
+            "headers": headers.join("\n"),
+            "settings": settings,
+            "profile": self.case.profile,
+            "mode": self.case.mode,
+            "time": self.time()?.0,
+        }))
     }
 
     /// The chain as Envoy forwards it.

@@ -8,6 +8,8 @@ use clap::{Parser, Subcommand};
 use mtls_gate::config::{self, ConfigCommand};
 use mtls_gate::conform::{self, ConformOptions};
 use mtls_gate::demo::{self, DemoOptions};
+use mtls_gate::explain::{self, ExplainOptions};
+use mtls_gate::inspector::{self, InspectorOptions};
 use mtls_gate::serve::{self, ServeOptions};
 use mtls_gate::verify::{self, VerifyOptions};
 
@@ -22,11 +24,17 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Verify(VerifyOptions),
+    /// Show how a path is looked for: every potential issuer that is tried, and why it is rejected
+    ///
+    /// Takes what `verify` takes. Exit status: 0 verified, 1 not verified, 2 bad usage or unreadable
+    /// input.
+    Explain(ExplainOptions),
     /// Look Google's resources over, or make an Envoy configuration from them
     #[command(subcommand)]
     Config(ConfigCommand),
     Conform(ConformOptions),
     Serve(Box<ServeOptions>),
+    Inspector(InspectorOptions),
     /// Play the filter in a real Envoy with real clients and show what becomes of them
     ///
     /// Exit status: 0 if every request ended as expected, 1 if one did not, 2 if it could not be
@@ -53,6 +61,9 @@ fn main() -> ExitCode {
         Command::Verify(options) => {
             verify::run(&options, &mut io::stdout().lock()).map_err(|error| error.to_string())
         }
+        Command::Explain(options) => {
+            explain::run(&options, &mut io::stdout().lock()).map_err(|error| error.to_string())
+        }
         Command::Config(command) => {
             config::run(&command, &mut io::stdout().lock()).map_err(|error| error.to_string())
         }
@@ -61,6 +72,7 @@ fn main() -> ExitCode {
                 .map_err(|error| error.to_string())
         }
         Command::Serve(options) => serve::run(&options).map_err(|error| error.to_string()),
+        Command::Inspector(options) => inspector::run(&options).map_err(|error| error.to_string()),
         Command::Demo { envoy, wasm, json } => {
             demo::run(DemoOptions { envoy, wasm, json }).map_err(|error| error.to_string())
         }

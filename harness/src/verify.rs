@@ -14,7 +14,7 @@ use mtls_gate_core::error::Refusal;
 use mtls_gate_core::forwarded::ForwardedChain;
 use mtls_gate_core::forwarded::pem::{self, Around, Bounds, Label};
 use mtls_gate_core::limits::RequestLimits;
-use mtls_gate_core::path::{Policy, Profile};
+use mtls_gate_core::path::{Observer, Policy, Profile};
 use mtls_gate_core::revocation::{Revocation, RevocationMode};
 use mtls_gate_core::trust::{Trust, TrustStore};
 use mtls_gate_core::variables::{Variable, Variables};
@@ -76,7 +76,7 @@ pub struct VerifyOptions {
     revocation: Option<RevocationName>,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// `--profile`
@@ -184,41 +184,71 @@ pub(crate) fn parse_time(text: &str) -> Result<UnixSeconds, String> {
 /// # Errors
 /// The input cannot be read.
 pub fn run(options: &VerifyOptions, out: &mut impl Write) -> Result<bool, VerifyError> {
-    let (trust, mut warnings) = trust(options)?;
-    let trust = trust.with_revocation(revocation(options, &mut warnings)?);
-    let limits = RequestLimits::default();
-    let (chain, presented) = presented(options, &limits)?;
-    let profile = match options.profile {
-        ProfileName::Google => Profile::Google,
-        ProfileName::Rfc5280 => Profile::Rfc5280,
-    };
-    let purpose = match options.eku {
-        Eku::Client => Some(KeyPurpose::ClientAuth),
-        Eku::Server => Some(KeyPurpose::ServerAuth),
-        Eku::Any => None,
-    };
-    let policy = Policy {
-        strict: options.strict,
-        ..Policy::new(profile, purpose)
-    };
-    let client_cert = ClientCert::judge(
-        chain,
-        Some(&trust),
-        &policy,
-        &limits,
-        mtls_gate_rustcrypto::ALGORITHMS,
-        options.time.or_else(now),
-    );
-    let verdict = Verdict::new(&client_cert, presented, &warnings);
+    let inputs = Inputs::read(options)?;
+    let client_cert = inputs.judge(&mut ());
+    let verdict = Verdict::new(&client_cert, &inputs.presented, &inputs.warnings);
     if options.json {
         writeln!(out, "{:#}", verdict.to_json())?;
     } else {
-        for warning in &warnings {
+        for warning in &inputs.warnings {
             eprintln!("warning: {warning}");
         }
         write!(out, "{}", verdict.to_text())?;
     }
     Ok(client_cert.is_verified())
+}
+
+/// What is judged, and by what.
+pub(crate) struct Inputs {
+    chain: ForwardedChain,
+    presented: Presented,
+    trust: Trust,
+    policy: Policy,
+    limits: RequestLimits,
+    time: Option<UnixSeconds>,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Inputs {
+    pub(crate) fn read(options: &VerifyOptions) -> Result<Self, VerifyError> {
+        let (trust, mut warnings) = trust(options)?;
+        let trust = trust.with_revocation(revocation(options, &mut warnings)?);
+        let limits = RequestLimits::default();
+        let (chain, presented) = presented(options, &limits)?;
+        let profile = match options.profile {
+            ProfileName::Google => Profile::Google,
+            ProfileName::Rfc5280 => Profile::Rfc5280,
+        };
+        let purpose = match options.eku {
+            Eku::Client => Some(KeyPurpose::ClientAuth),
+            Eku::Server => Some(KeyPurpose::ServerAuth),
+            Eku::Any => None,
+        };
+        Ok(Self {
+            chain,
+            presented,
+            trust,
+            policy: Policy {
+                strict: options.strict,
+                ..Policy::new(profile, purpose)
+            },
+            limits,
+            time: options.time.or_else(now),
+            warnings,
+        })
+    }
+
+    pub(crate) fn judge(&self, observer: &mut impl Observer) -> ClientCert {
+        ClientCert::judge_observed(
+            self.chain.clone(),
+            Some(&self.trust),
+            &self.policy,
+            &self.limits,
+            mtls_gate_rustcrypto::ALGORITHMS,
+            self.time,
+            observer,
+        )
+    }
 }
 
 pub(crate) fn now() -> Option<UnixSeconds> {
@@ -350,7 +380,7 @@ struct Presented {
 
 /// What is printed.
 struct Verdict<'a> {
-    presented: Presented,
+    presented: &'a Presented,
     verified: bool,
     reason: String,
     variables: Variables,
@@ -359,7 +389,7 @@ struct Verdict<'a> {
 }
 
 impl<'a> Verdict<'a> {
-    fn new(client_cert: &'a ClientCert, presented: Presented, warnings: &'a [String]) -> Self {
+    fn new(client_cert: &'a ClientCert, presented: &'a Presented, warnings: &'a [String]) -> Self {
         let (reason, path) = match client_cert {
             ClientCert::Off => (Refusal::NotPerformed.to_string(), Vec::new()),
             ClientCert::Unverified { refusal, .. } => (refusal.to_string(), Vec::new()),

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use crate::error::Refusal;
 use crate::forwarded::ForwardedChain;
 use crate::limits::{NAME_CONSTRAINTS, RequestLimits, SAME_SUBJECT_AND_KEY};
-use crate::path::{self, Policy, Signatures};
+use crate::path::{self, Observer, Policy, Signatures};
 use crate::trust::{Trust, TrustStore};
 use crate::window::Window;
 use crate::x509::{Certificate, UnixSeconds};
@@ -74,6 +74,28 @@ impl ClientCert {
         signatures: impl Into<Signatures<'m>>,
         validation_time: Option<UnixSeconds>,
     ) -> Self {
+        Self::judge_observed(
+            presented,
+            trust,
+            policy,
+            limits,
+            signatures,
+            validation_time,
+            &mut (),
+        )
+    }
+
+    /// The same, with the search for a path watched.
+    #[must_use]
+    pub fn judge_observed<'m>(
+        presented: ForwardedChain,
+        trust: Option<&Trust>,
+        policy: &Policy,
+        limits: &RequestLimits,
+        signatures: impl Into<Signatures<'m>>,
+        validation_time: Option<UnixSeconds>,
+        observer: &mut impl Observer,
+    ) -> Self {
         Self::judge_within(
             presented,
             trust,
@@ -82,10 +104,12 @@ impl ClientCert {
             signatures.into(),
             validation_time,
             &mut Window::ALWAYS.clone(),
+            observer,
         )
     }
 
     /// The same, and how long it holds as far as the dates of what was presented say.
+    #[allow(clippy::too_many_arguments)] // the pipeline's, each once
     pub(crate) fn judge_within(
         presented: ForwardedChain,
         trust: Option<&Trust>,
@@ -94,6 +118,7 @@ impl ClientCert {
         signatures: Signatures<'_>,
         validation_time: Option<UnixSeconds>,
         window: &mut Window,
+        observer: &mut impl Observer,
     ) -> Self {
         // 1. Is there a certificate, and can it be read?
         let nothing_to_hash = |refusal| Self::Unverified {
@@ -156,13 +181,14 @@ impl ClientCert {
         for certificate in core::iter::once(&end_entity).chain(&others) {
             window.narrow_to(certificate, validation_time);
         }
-        let built = path::build(
+        let built = path::build_observed(
             &end_entity,
             &others,
             store,
             policy,
             signatures,
             validation_time,
+            observer,
         );
         match built {
             Ok(built) => {

@@ -16,6 +16,7 @@ pub mod forwarded;
 pub mod headers;
 pub mod judged;
 pub mod limits;
+pub mod mend;
 pub mod path;
 pub mod pipeline;
 pub mod relay;

@@ -214,6 +214,7 @@ impl Pipeline {
             Signatures::new(&self.backend, signatures),
             validation_time,
             &mut window,
+            &mut (),
         );
         let judged = Arc::new(Judged::new(&self.config, client_cert));
         if let Some((memory, key, time)) = remembered {

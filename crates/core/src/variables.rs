@@ -91,7 +91,8 @@ impl Variable {
     }
 
     /// The string that `client_cert_error` gains when this variable is over its limit.
-    fn size_error(self) -> Option<&'static str> {
+    #[must_use]
+    pub fn size_error(self) -> Option<&'static str> {
         match self {
             Self::SerialNumber => Some("client_cert_serial_number_exceeded_size_limit"),
             Self::SpiffeId => Some("client_cert_spiffe_id_exceeded_size_limit"),

@@ -1,4 +1,5 @@
-//! `mtls-gate-fixtures testdata`: writes `testdata/chains/` anew from the case list.
+//! `mtls-gate-fixtures testdata examples.json`: writes `testdata/chains/` anew from the case list, and
+//! the inspector's examples from them.
 
 use clap::Parser;
 use std::path::PathBuf;
@@ -10,6 +11,8 @@ use std::process::ExitCode;
 )]
 struct Arguments {
     testdata: PathBuf,
+    /// The inspector's examples
+    examples: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -20,6 +23,12 @@ fn main() -> ExitCode {
     let result = mtls_gate::fixtures::cases::all(&keys).and_then(|cases| {
         mtls_gate::fixtures::write::write_all(&arguments.testdata, &cases)?;
         Ok(cases.len())
+    });
+    let result = result.map_err(|error| error.to_string()).and_then(|count| {
+        let examples = mtls_gate::goldens::examples().map_err(|error| error.to_string())?;
+        std::fs::write(&arguments.examples, format!("{examples:#}\n"))
+            .map_err(|error| format!("{}: {error}", arguments.examples.display()))?;
+        Ok(count)
     });
     match result {
         Ok(count) => {

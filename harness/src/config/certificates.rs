@@ -205,7 +205,7 @@ fn key(entry: &Entry, rules: Rules, findings: &mut Findings<'_>) {
             "{}: {} is not allowed by profile {} ({} where a client presents it)",
             subject(certificate),
             key_name(certificate.key()),
-            profile_name(rules.profile),
+            rules.profile.as_str(),
             error.as_str(),
         ),
         match rules.profile {
@@ -228,13 +228,6 @@ fn key_name(key: KeyKind) -> String {
         KeyKind::Ec(EcCurve::Other) => "a key on another curve".to_owned(),
         KeyKind::Ed25519 => "an Ed25519 key".to_owned(),
         KeyKind::Other => "a key of another algorithm".to_owned(),
-    }
-}
-
-fn profile_name(profile: Profile) -> &'static str {
-    match profile {
-        Profile::Google => "GOOGLE",
-        Profile::Rfc5280 => "RFC5280",
     }
 }
 
@@ -281,7 +274,7 @@ fn signature(entry: &Entry, rules: Rules, findings: &mut Findings<'_>) {
             "{}: signed with an algorithm that is not allowed (SHA-1, MD5, or another that profile {} \
              lacks), so that no path leads through it",
             subject(&entry.certificate),
-            profile_name(rules.profile),
+            rules.profile.as_str(),
         ),
         "have the CA above sign it again with SHA-256 or stronger; its key may stay",
     );

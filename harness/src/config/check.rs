@@ -7,6 +7,7 @@ use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 use mtls_gate_core::path::Profile;
 use mtls_gate_core::x509::UnixSeconds;
+use mtls_gate_resources::private_key;
 use serde_json::{Map, Value, json};
 
 use super::certificates::{self, Rules};
@@ -14,9 +15,6 @@ use super::finding::{Finding, FindingId, Findings, Severity};
 use super::{ConfigCommandError, core_errors, headers, policies, prefix};
 use crate::resources::{self, Place, ResourceError, ResourceFiles, Resources, WarningKind};
 use crate::verify::{now, parse_time};
-
-/// The label of PEM that must not be shown to anybody (RFC 7468 sections 10, 11 and 13).
-pub(super) const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 
 const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
 
@@ -149,12 +147,7 @@ fn private_keys(file: &Path, found: &mut Vec<Finding>) -> Result<(), ResourceErr
 
 /// The lines with private keys, from 1.
 pub(super) fn private_key_lines(file: &Path) -> Result<Vec<usize>, ResourceError> {
-    let text = resources::read_text(file)?;
-    Ok((1_usize..)
-        .zip(text.lines())
-        .filter(|(_, line)| line.contains(PRIVATE_KEY) && line.contains("-----BEGIN"))
-        .map(|(number, _)| number)
-        .collect())
+    Ok(private_key::lines(&resources::read_text(file)?).collect())
 }
 
 fn read_otherwise(resources: &Resources) -> impl Iterator<Item = Finding> + '_ {

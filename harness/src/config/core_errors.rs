@@ -6,11 +6,11 @@ use mtls_gate_core::config::resources::Document;
 use mtls_gate_core::config::{self, Config, ConfigError, ConfigWarning, Object};
 use mtls_gate_core::template::{Template, TemplateError};
 use mtls_gate_core::variables::Variable;
+use mtls_gate_resources::{private_key, reason};
 use serde_json::{Map, Value, json};
 
-use super::check::PRIVATE_KEY;
 use super::finding::{FindingId, Findings};
-use super::{policies, reason};
+use super::policies;
 
 /// Reading again costs as much as reading: more than this many errors are not listed.
 const MAX_ERRORS: usize = 200;
@@ -126,7 +126,7 @@ fn report(refused: &Refused, document: &Value, seen: &[ConfigError], findings: &
     let value = at(document, path);
     let text = value.and_then(Value::as_str);
     // Said by `check` and by `policies`, each with more to say.
-    let holds_key = text.is_some_and(|text| text.contains(PRIVATE_KEY))
+    let holds_key = text.is_some_and(|text| text.contains(private_key::LABEL))
         || reason.contains("holds a private key");
     let spiffe = policies::trust_stores_beside_spiffe(document)
         && (path.starts_with("trustConfig.spiffeTrustStores") || path == "trustConfig.trustStores");

@@ -8,13 +8,11 @@ mod finding;
 mod headers;
 mod policies;
 mod upstream_tls;
-mod yaml;
 
 use std::io;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use mtls_gate_core::config::ConfigError;
 use thiserror::Error;
 
 use crate::backend::BackendTrustError;
@@ -91,12 +89,4 @@ fn prefix(place: &Place) -> String {
         .map(|file| format!("{}: ", file.display()));
     let path = (!place.path.is_empty()).then(|| format!("{}: ", place.path));
     [file, path].into_iter().flatten().collect()
-}
-
-/// The reason as the core gives it, without the place in JSON text that nobody wrote.
-fn reason(error: &ConfigError) -> &str {
-    match error.reason.rsplit_once(" at line ") {
-        Some((reason, place)) if place.contains(" column ") => reason,
-        _ => &error.reason,
-    }
 }

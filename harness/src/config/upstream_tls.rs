@@ -6,10 +6,10 @@ use std::path::Path;
 
 use mtls_gate_core::config::resources::{PemCertificate, TrustConfig, TrustStore};
 use mtls_gate_core::spiffe::SpiffeId;
+use mtls_gate_resources::envoy::with;
 use serde_json::{Value, json};
 
 use super::ConfigCommandError;
-use super::envoy::with;
 use crate::backend::{BackendOptions, Identity, backend_trust};
 use crate::resources::Place;
 

@@ -1,6 +1,7 @@
 //! Everything a test needs around the filter: a backend that tells what it
 //! received, a real Envoy in front of it, and clients that can misbehave.
 
+pub mod browser;
 pub mod client;
 pub mod curl;
 pub mod dns;

@@ -1,4 +1,4 @@
-//! `mtls-gate serve` as a process of its own: its start, its log, its end.
+//! `mtls-gate serve`, or `mtls-gate inspector`, as a process of its own: its start, its log, its end.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read};
@@ -112,12 +112,24 @@ impl Serve {
     /// # Errors
     /// It does not.
     pub fn start(binary: &Path, arguments: &[impl AsRef<OsStr>]) -> Result<Self, ServeError> {
+        Self::start_as(binary, "serve", arguments)
+    }
+
+    /// The same with another command that listens.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn start_as(
+        binary: &Path,
+        command: &str,
+        arguments: &[impl AsRef<OsStr>],
+    ) -> Result<Self, ServeError> {
         let failed = |source| ServeError::Process {
             path: binary.to_owned(),
             source,
         };
         let mut child = Command::new(binary)
-            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args([command, "--listen", "127.0.0.1:0"])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -130,7 +142,7 @@ impl Serve {
         let since = Instant::now();
         let address = loop {
             let address = said.all().iter().find_map(|line| {
-                let address = line.strip_prefix("listening on https://")?;
+                let (_, address) = line.strip_prefix("listening on ")?.split_once("://")?;
                 address.parse().ok()
             });
             if let Some(address) = address {

@@ -4,14 +4,17 @@
 mod budget;
 mod error;
 mod name_constraints;
+mod observe;
 mod policy;
 mod profile;
 mod search;
 mod signatures;
 mod strict;
+pub mod trace;
 mod validate;
 
 pub use error::{PathError, PathFault};
+pub use observe::{Event, Observer, Origin};
 pub use policy::PolicyInputs;
 pub use profile::{KeyFault, Profile};
 pub(crate) use signatures::Memory;
@@ -93,6 +96,30 @@ pub fn build<'a, 'm>(
     signatures: impl Into<Signatures<'m>>,
     validation_time: UnixSeconds,
 ) -> Result<ValidatedPath<'a>, PathError> {
+    build_observed(
+        end_entity,
+        presented,
+        store,
+        policy,
+        signatures,
+        validation_time,
+        &mut (),
+    )
+}
+
+/// The same, watched.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_observed<'a, 'm>(
+    end_entity: &'a Certificate,
+    presented: &'a [Certificate],
+    store: &'a TrustStore,
+    policy: &Policy,
+    signatures: impl Into<Signatures<'m>>,
+    validation_time: UnixSeconds,
+    observer: &mut impl Observer,
+) -> Result<ValidatedPath<'a>, PathError> {
     search::Search::new(
         end_entity,
         presented,
@@ -100,6 +127,7 @@ pub fn build<'a, 'm>(
         policy,
         signatures.into(),
         validation_time,
+        observer,
     )
     .run()
 }

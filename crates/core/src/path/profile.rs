@@ -29,6 +29,15 @@ pub enum KeyFault {
 }
 
 impl Profile {
+    /// As it is configured.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Google => "GOOGLE",
+            Self::Rfc5280 => "RFC5280",
+        }
+    }
+
     /// Whether the profile allows this key in a certificate.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod revocation;
 
 use super::budget::Budget;
 use super::error::{PathError, PathFault};
+use super::observe::{Event, Observer, Origin};
 use super::signatures::{Signatures, Signed};
 use super::validate::{self, IssuerRole};
 use super::{MAX_DEPTH, Policy, Profile, ValidatedPath};
@@ -14,7 +15,7 @@ use crate::trust::TrustStore;
 use crate::x509::{Certificate, Crl, UnixSeconds, dotted_algorithm};
 
 /// One search; everything it needs and what it has learnt.
-pub(super) struct Search<'a, 'p> {
+pub(super) struct Search<'a, 'p, O> {
     end_entity: &'a Certificate,
     presented: Vec<&'a Certificate>,
     store: &'a TrustStore,
@@ -37,6 +38,7 @@ pub(super) struct Search<'a, 'p> {
     /// A branch was cut because it became too long.
     too_deep: Option<PathError>,
     enforce_purpose: bool,
+    observer: &'p mut O,
 }
 
 /// What a signature is verified for: each has a budget of its own.
@@ -68,11 +70,10 @@ struct PotentialIssuer<'a> {
     certificate: &'a Certificate,
     role: IssuerRole,
     fit: KeyIdFit,
-    /// Anchors before configured intermediates before presented ones.
-    trust_rank: u8,
+    origin: Origin,
 }
 
-impl<'a, 'p> Search<'a, 'p> {
+impl<'a, 'p, O: Observer> Search<'a, 'p, O> {
     pub(super) fn new(
         end_entity: &'a Certificate,
         presented: &'a [Certificate],
@@ -80,6 +81,7 @@ impl<'a, 'p> Search<'a, 'p> {
         policy: &'p Policy,
         signatures: Signatures<'p>,
         time: UnixSeconds,
+        observer: &'p mut O,
     ) -> Self {
         let mut distinct: Vec<&Certificate> = Vec::with_capacity(presented.len());
         for certificate in presented {
@@ -104,6 +106,7 @@ impl<'a, 'p> Search<'a, 'p> {
             purpose: None,
             too_deep: None,
             enforce_purpose: true,
+            observer,
         }
     }
 
@@ -128,18 +131,29 @@ impl<'a, 'p> Search<'a, 'p> {
     }
 
     fn search_once(&mut self) -> Result<ValidatedPath<'a>, PathError> {
+        self.observer.see(Event::Begun {
+            end_entity: self.end_entity,
+            purposes: self.enforce_purpose,
+        });
+        let mut path = vec![self.end_entity];
         let at_end_entity = |fault| PathError { position: 0, fault };
-        validate::end_entity(self.end_entity, self.policy, self.time).map_err(at_end_entity)?;
+        validate::end_entity(self.end_entity, self.policy, self.time).map_err(|fault| {
+            self.rejected(&path, None, 0, &fault);
+            at_end_entity(fault)
+        })?;
         if self.enforce_purpose
             && let Err(fault) = validate::purpose(self.end_entity, 0, None, self.policy)
         {
+            self.rejected(&path, None, 0, &fault);
             let error = at_end_entity(fault);
             self.purpose = Some(error.clone());
             return Err(error);
         }
-        let mut path = vec![self.end_entity];
         match self.extend(&mut path) {
-            Ok(()) => Ok(ValidatedPath { certificates: path }),
+            Ok(()) => {
+                self.observer.see(Event::Accepted { path: &path });
+                Ok(ValidatedPath { certificates: path })
+            }
             Err(Branch::Stop(error)) => Err(error),
             Err(Branch::Dead) => {
                 Err(self
@@ -167,17 +181,25 @@ impl<'a, 'p> Search<'a, 'p> {
                 Profile::Google if own_issuer => PathFault::SelfSigned,
                 _ => PathFault::UnknownIssuer,
             };
-            self.note(position.saturating_sub(1), fault);
+            let at = position.saturating_sub(1);
+            self.rejected(path, None, at, &fault);
+            self.note(at, fault);
         }
         for candidate in candidates {
-            self.budget
-                .examine_candidate()
-                .map_err(|fault| Branch::Stop(PathError { position, fault }))?;
+            let issuer = Some(candidate.certificate);
+            self.observer.see(Event::Tried {
+                path,
+                issuer: candidate.certificate,
+                origin: candidate.origin,
+            });
+            self.budget.examine_candidate().map_err(|fault| {
+                self.rejected(path, issuer, position, &fault);
+                Branch::Stop(PathError { position, fault })
+            })?;
             if position >= MAX_DEPTH {
-                self.too_deep.get_or_insert(PathError {
-                    position,
-                    fault: PathFault::DepthExceeded { limit: MAX_DEPTH },
-                });
+                let fault = PathFault::DepthExceeded { limit: MAX_DEPTH };
+                self.rejected(path, issuer, position, &fault);
+                self.too_deep.get_or_insert(PathError { position, fault });
                 continue;
             }
             if let Err(fault) = self.acceptable(&candidate, path) {
@@ -185,6 +207,7 @@ impl<'a, 'p> Search<'a, 'p> {
                     PathFault::SelfSigned => 0,
                     _ => position,
                 };
+                self.rejected(path, issuer, at, &fault);
                 self.note(at, fault);
                 continue;
             }
@@ -196,12 +219,16 @@ impl<'a, 'p> Search<'a, 'p> {
                     self.policy,
                 )
             {
+                self.rejected(path, issuer, position, &fault);
                 self.purpose.get_or_insert(PathError { position, fault });
                 continue;
             }
             path.push(candidate.certificate);
             let outcome = match candidate.role {
-                IssuerRole::Anchor => self.prove(path),
+                IssuerRole::Anchor => self.prove(path).map_err(|error| {
+                    self.rejected(path, None, error.position, &error.fault);
+                    self.dead_or_stop(error)
+                }),
                 IssuerRole::Intermediate => self.extend(path),
             };
             match outcome {
@@ -241,20 +268,16 @@ impl<'a, 'p> Search<'a, 'p> {
     }
 
     /// The path has reached an anchor: what remains to be checked, signatures last.
-    fn prove(&mut self, path: &[&'a Certificate]) -> Result<(), Branch> {
-        if let Err(error) = validate::whole_path(path, self.policy, &mut self.budget) {
-            return Err(self.dead_or_stop(error));
-        }
+    fn prove(&mut self, path: &[&'a Certificate]) -> Result<(), PathError> {
+        validate::whole_path(path, self.policy, &mut self.budget)?;
         // From the anchor down, so that nothing below an unproven key costs a signature.
         for (position, pair) in path.windows(2).enumerate().rev() {
             let [subject, issuer] = pair else { continue };
-            if let Err(fault) = self.verify_link(issuer, subject, Work::Path) {
-                return Err(self.dead_or_stop(PathError { position, fault }));
-            }
+            self.verify_link(issuer, subject, Work::Path)
+                .map_err(|fault| PathError { position, fault })?;
         }
         // 6.1.3 a 3, last: a CRL says something only of a path whose keys are proven.
         self.check_revocation(path)
-            .map_err(|error| self.dead_or_stop(error))
     }
 
     fn dead_or_stop(&mut self, error: PathError) -> Branch {
@@ -317,30 +340,45 @@ impl<'a, 'p> Search<'a, 'p> {
     /// depends on the certificates alone, not on how they were presented.
     fn potential_issuers(&self, subject: &Certificate) -> Vec<PotentialIssuer<'a>> {
         let store = self.store;
-        let rank = |certificate: &'a Certificate, role, trust_rank| PotentialIssuer {
+        let rank = |certificate: &'a Certificate, role, origin| PotentialIssuer {
             certificate,
             role,
             fit: key_id_fit(certificate, subject),
-            trust_rank,
+            origin,
         };
         let anchors = store
             .anchors_named(subject.issuer())
-            .map(|certificate| rank(certificate, IssuerRole::Anchor, 0));
+            .map(|certificate| rank(certificate, IssuerRole::Anchor, Origin::Anchor));
         let configured = store
             .intermediates_named(subject.issuer())
-            .map(|certificate| rank(certificate, IssuerRole::Intermediate, 1));
+            .map(|certificate| rank(certificate, IssuerRole::Intermediate, Origin::Configured));
         let presented = self
             .presented
             .iter()
             .filter(|certificate| certificate.subject().matches(subject.issuer()))
-            .map(|certificate| rank(certificate, IssuerRole::Intermediate, 2));
+            .map(|certificate| rank(certificate, IssuerRole::Intermediate, Origin::Presented));
         let mut candidates: Vec<_> = anchors.chain(configured).chain(presented).collect();
         candidates.sort_by(|a, b| {
-            (a.fit, a.trust_rank)
-                .cmp(&(b.fit, b.trust_rank))
+            (a.fit, a.origin)
+                .cmp(&(b.fit, b.origin))
                 .then_with(|| a.certificate.der().cmp(b.certificate.der()))
         });
         candidates
+    }
+
+    fn rejected(
+        &mut self,
+        path: &[&Certificate],
+        issuer: Option<&Certificate>,
+        position: usize,
+        fault: &PathFault,
+    ) {
+        self.observer.see(Event::Rejected {
+            path,
+            issuer,
+            position,
+            fault,
+        });
     }
 
     fn note(&mut self, position: usize, fault: PathFault) {

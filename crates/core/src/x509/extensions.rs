@@ -37,6 +37,26 @@ impl KeyUsage {
     pub fn crl_sign(self) -> bool {
         self.0 & 0x0200 != 0
     }
+
+    /// The names of all bits that are set, in their order.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        const NAMES: [&str; 9] = [
+            "digitalSignature",
+            "nonRepudiation",
+            "keyEncipherment",
+            "dataEncipherment",
+            "keyAgreement",
+            "keyCertSign",
+            "cRLSign",
+            "encipherOnly",
+            "decipherOnly",
+        ];
+        let bits = (0..u16::BITS).map(move |bit| self.0 & (0x8000 >> bit) != 0);
+        NAMES
+            .into_iter()
+            .zip(bits)
+            .filter_map(|(name, set)| set.then_some(name))
+    }
 }
 
 /// RFC 5280 4.2.1.12

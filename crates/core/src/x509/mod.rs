@@ -52,8 +52,15 @@ impl Span {
 /// `anyPolicy` (RFC 5280 4.2.1.4), content octets.
 pub const ANY_POLICY: &[u8] = &[0x55, 0x1d, 0x20, 0x00];
 
+/// The content octets of an object identifier, dotted, for messages.
+#[must_use]
+pub fn dotted_oid(oid: &[u8]) -> String {
+    der::dotted(oid)
+}
+
 /// The identifier of an AlgorithmIdentifier's content, dotted, for messages.
-pub(crate) fn dotted_algorithm(algorithm: &[u8]) -> String {
+#[must_use]
+pub fn dotted_algorithm(algorithm: &[u8]) -> String {
     let oid = der::Reader::new(algorithm)
         .require(der::tag::OID)
         .map(|element| element.content);

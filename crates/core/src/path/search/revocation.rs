@@ -4,6 +4,7 @@
 use super::{Search, Work};
 use crate::path::error::{PathError, PathFault};
 use crate::path::name_constraints;
+use crate::path::observe::Observer;
 use crate::path::signatures::Signed;
 use crate::path::validate::{self, IssuerRole};
 use crate::path::{MAX_DEPTH, Policy, Profile};
@@ -17,7 +18,7 @@ const CRL_DISTRIBUTION_POINTS: &str = "2.5.29.31";
 /// the signer of the CRL that covers that signer, and so on. Ours; no CA needs more than two.
 const MAX_NESTING: usize = 4;
 
-impl<'a> Search<'a, '_> {
+impl<'a, O: Observer> Search<'a, '_, O> {
     /// The certificates of a path whose signatures are verified, from the anchor down.
     pub(super) fn check_revocation(&mut self, path: &[&'a Certificate]) -> Result<(), PathError> {
         let mode = self.store.revocation().mode();
@@ -75,8 +76,8 @@ impl<'a> Search<'a, '_> {
 }
 
 /// Finds and proves the signers of CRLs for one path.
-struct Vouching<'s, 'a, 'p> {
-    search: &'s mut Search<'a, 'p>,
+struct Vouching<'s, 'a, 'p, O> {
+    search: &'s mut Search<'a, 'p, O>,
     /// The path in question, anchor last; its signatures are verified.
     path: &'s [&'a Certificate],
     anchor: &'a Certificate,
@@ -86,7 +87,7 @@ struct Vouching<'s, 'a, 'p> {
     asked: Vec<&'a Certificate>,
 }
 
-impl<'a> Vouching<'_, 'a, '_> {
+impl<'a, O: Observer> Vouching<'_, 'a, '_, O> {
     fn status(&mut self, certificate: &Certificate) -> Result<Status, PathFault> {
         let (store, time) = (self.search.store, self.search.time);
         revocation::status(certificate, store.revocation(), time, self)
@@ -242,7 +243,7 @@ impl<'a> Vouching<'_, 'a, '_> {
     }
 }
 
-impl<'a> Signers for Vouching<'_, 'a, '_> {
+impl<'a, O: Observer> Signers for Vouching<'_, 'a, '_, O> {
     type Signer = &'a Certificate;
 
     fn examine_crl(&mut self) -> Result<(), PathFault> {
@@ -282,7 +283,7 @@ impl<'a> Signers for Vouching<'_, 'a, '_> {
     }
 }
 
-impl<'a> Vouching<'_, 'a, '_> {
+impl<'a, O: Observer> Vouching<'_, 'a, '_, O> {
     fn vouch(&mut self, candidate: &'a Certificate, crl: &Crl) -> Result<(), Unusable> {
         // 6.3.3 f, of an anchor too: what a CA does not claim for its key is not assumed.
         if candidate
@@ -303,7 +304,7 @@ impl<'a> Vouching<'_, 'a, '_> {
     }
 }
 
-impl<'a> Search<'a, '_> {
+impl<'a, O: Observer> Search<'a, '_, O> {
     /// 6.3.3 g, each CRL and key at most once.
     fn verify_crl(&mut self, signer: &'a Certificate, crl: &Crl) -> Result<(), Unusable> {
         let key: (*const Certificate, *const Crl) = (signer, crl);

@@ -10,14 +10,14 @@ use super::{Lenient, Notes, ResourceError, Warning};
 /// Reads a TrustConfig, and says what had to be read leniently.
 ///
 /// # Errors
-/// The file cannot be read, or is not a TrustConfig.
-pub fn trust_config(path: &Path) -> Result<(TrustConfig, Vec<Warning>), ResourceError> {
-    let (value, warnings) = value(path)?;
+/// It is not a TrustConfig.
+pub fn trust_config(path: &Path, text: &str) -> Result<(TrustConfig, Vec<Warning>), ResourceError> {
+    let (value, warnings) = value(path, text)?;
     Ok((super::typed(path, value)?, warnings))
 }
 
-pub(super) fn value(path: &Path) -> Result<Lenient, ResourceError> {
-    let document = super::document(path)?;
+pub(super) fn value(path: &Path, text: &str) -> Result<Lenient, ResourceError> {
+    let document = super::yaml_document(path, text)?;
     let mut notes = Notes::new(path);
     let value = as_schema_has_it(document, &mut notes);
     Ok((value, notes.warnings))

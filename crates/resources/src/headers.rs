@@ -35,16 +35,16 @@ pub struct Headers {
 /// Reads the header rules of a BackendService or of a UrlMap.
 ///
 /// # Errors
-/// The file cannot be read, holds no header rule, or one for some of the requests only.
-pub fn headers(path: &Path) -> Result<(Headers, Vec<Warning>), ResourceError> {
-    let (value, warnings) = value(path)?;
+/// It holds no header rule, or one for some of the requests only.
+pub fn headers(path: &Path, text: &str) -> Result<(Headers, Vec<Warning>), ResourceError> {
+    let (value, warnings) = value(path, text)?;
     Ok((super::typed(path, value)?, warnings))
 }
 
 /// An object with `customRequestHeaders`, `headerAction` or both.
-pub(super) fn value(path: &Path) -> Result<Lenient, ResourceError> {
+pub(super) fn value(path: &Path, text: &str) -> Result<Lenient, ResourceError> {
     let mut notes = Notes::new(path);
-    let mut export = match super::document(path)? {
+    let mut export = match super::yaml_document(path, text)? {
         Value::Object(export) => export,
         list if is_list_of_headers(&list) => {
             // The guide for private CAs shows the list without the lines above it.

@@ -1,13 +1,12 @@
-//! The files on a command line, together one configuration document.
+//! Several resources, together one configuration document.
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
 use serde_json::{Map, Value};
 
 use super::{
-    Lenient, ResourceError, Warning, authz_policies, document, headers, server_tls_policy,
-    trust_config,
+    Lenient, ResourceError, Warning, authz_policies, headers, server_tls_policy, trust_config,
+    yaml_document,
 };
 
 /// Fields of the document that hold Google's resources; each has an option of its own.
@@ -19,29 +18,6 @@ const RESOURCE_FIELDS: [&str; 5] = [
     AUTHZ_POLICIES,
 ];
 const AUTHZ_POLICIES: &str = "authzPolicies";
-
-/// Google's resources as files, YAML or JSON. `gcloud … export` and `describe` write such files.
-#[derive(Args, Clone, Debug)]
-#[group(required = true, multiple = true)]
-pub struct ResourceFiles {
-    /// A Certificate Manager TrustConfig
-    #[arg(long, value_name = "FILE")]
-    pub trust_config: Option<PathBuf>,
-    /// A ServerTlsPolicy
-    #[arg(long, value_name = "FILE")]
-    pub server_tls_policy: Option<PathBuf>,
-    /// A backend service with customRequestHeaders, or a URL map with a headerAction; may be
-    /// repeated, once for each
-    #[arg(long, value_name = "FILE")]
-    pub headers: Vec<PathBuf>,
-    /// One or several AuthzPolicies; may be repeated
-    #[arg(long, value_name = "FILE")]
-    pub authz_policy: Vec<PathBuf>,
-    /// The document's fields that Google has no resource for: profile, revocation, limits,
-    /// rejection, authzDenial, source
-    #[arg(long, value_name = "FILE")]
-    pub settings: Option<PathBuf>,
-}
 
 /// A configuration document, and where each part of it was read.
 #[derive(Clone, Debug, Default)]
@@ -72,68 +48,8 @@ pub struct Place {
     pub path: String,
 }
 
-impl ResourceFiles {
-    /// Every file that was named.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.trust_config
-            .iter()
-            .chain(&self.server_tls_policy)
-            .chain(&self.headers)
-            .chain(&self.authz_policy)
-            .chain(&self.settings)
-            .map(PathBuf::as_path)
-    }
-
-    /// Reads all files into one document. Whether it makes sense is for the core to say.
-    ///
-    /// # Errors
-    /// The first file that cannot be read.
-    pub fn read(&self) -> Result<Resources, ResourceError> {
-        self.read_past(&mut Err)
-    }
-
-    /// The same, going on without a file if `fault` lets an error pass.
-    pub(crate) fn read_past(
-        &self,
-        fault: &mut impl FnMut(ResourceError) -> Result<(), ResourceError>,
-    ) -> Result<Resources, ResourceError> {
-        let mut resources = Resources::default();
-        if let Some(file) = &self.trust_config {
-            let read = trust_config::value(file)
-                .and_then(|read| resources.insert_whole(file, "trustConfig", read));
-            read.or_else(&mut *fault)?;
-        }
-        if let Some(file) = &self.server_tls_policy {
-            let read = server_tls_policy::value(file)
-                .and_then(|read| resources.insert_whole(file, "serverTlsPolicy", read));
-            read.or_else(&mut *fault)?;
-        }
-        for file in &self.headers {
-            let read = headers::value(file).and_then(|(value, warnings)| {
-                resources.warnings.extend(warnings);
-                resources.insert_fields(file, value)
-            });
-            read.or_else(&mut *fault)?;
-        }
-        for file in &self.authz_policy {
-            let read = authz_policies::values(file).map(|(policies, warnings)| {
-                resources.warnings.extend(warnings);
-                for (path, policy) in policies {
-                    resources.push_policy(file, path, policy);
-                }
-            });
-            read.or_else(&mut *fault)?;
-        }
-        if let Some(file) = &self.settings {
-            let read = settings(file).and_then(|value| resources.insert_fields(file, value));
-            read.or_else(&mut *fault)?;
-        }
-        Ok(resources)
-    }
-}
-
-fn settings(file: &Path) -> Result<Value, ResourceError> {
-    let value = document(file)?;
+fn settings(file: &Path, text: &str) -> Result<Value, ResourceError> {
+    let value = yaml_document(file, text)?;
     let Some(fields) = value.as_object() else {
         return Err(ResourceError::Kind {
             path: file.to_owned(),
@@ -153,6 +69,56 @@ fn settings(file: &Path) -> Result<Value, ResourceError> {
 }
 
 impl Resources {
+    /// Adds a TrustConfig. Whether anything makes sense is for the core to say.
+    ///
+    /// # Errors
+    /// It cannot be read, or there is one already.
+    pub fn add_trust_config(&mut self, file: &Path, text: &str) -> Result<(), ResourceError> {
+        let read = trust_config::value(file, text)?;
+        self.insert_whole(file, "trustConfig", read)
+    }
+
+    /// Adds a ServerTlsPolicy.
+    ///
+    /// # Errors
+    /// It cannot be read, or there is one already.
+    pub fn add_server_tls_policy(&mut self, file: &Path, text: &str) -> Result<(), ResourceError> {
+        let read = server_tls_policy::value(file, text)?;
+        self.insert_whole(file, "serverTlsPolicy", read)
+    }
+
+    /// Adds the header rules of a backend service or of a URL map.
+    ///
+    /// # Errors
+    /// They cannot be read, or there are such already.
+    pub fn add_headers(&mut self, file: &Path, text: &str) -> Result<(), ResourceError> {
+        let (value, warnings) = headers::value(file, text)?;
+        self.warnings.extend(warnings);
+        self.insert_fields(file, value)
+    }
+
+    /// Adds AuthzPolicies to those that there are.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn add_authz_policies(&mut self, file: &Path, text: &str) -> Result<(), ResourceError> {
+        let (policies, warnings) = authz_policies::values(file, text)?;
+        self.warnings.extend(warnings);
+        for (path, policy) in policies {
+            self.push_policy(file, path, policy);
+        }
+        Ok(())
+    }
+
+    /// Adds fields that Google has no resource for.
+    ///
+    /// # Errors
+    /// They cannot be read, or another file is for them.
+    pub fn add_settings(&mut self, file: &Path, text: &str) -> Result<(), ResourceError> {
+        let value = settings(file, text)?;
+        self.insert_fields(file, value)
+    }
+
     /// Where the document's `path` was read.
     #[must_use]
     pub fn place(&self, path: &str) -> Place {

@@ -10,9 +10,12 @@ use super::{Notes, ResourceError, Warning};
 /// Reads the policies of a file, in order.
 ///
 /// # Errors
-/// The file cannot be read, or holds something else than policies.
-pub fn authz_policies(path: &Path) -> Result<(Vec<AuthzPolicy>, Vec<Warning>), ResourceError> {
-    let (policies, warnings) = values(path)?;
+/// It holds something else than policies.
+pub fn authz_policies(
+    path: &Path,
+    text: &str,
+) -> Result<(Vec<AuthzPolicy>, Vec<Warning>), ResourceError> {
+    let (policies, warnings) = values(path, text)?;
     let typed = policies
         .into_iter()
         .map(|(_, policy)| super::typed(path, policy));
@@ -22,10 +25,10 @@ pub fn authz_policies(path: &Path) -> Result<(Vec<AuthzPolicy>, Vec<Warning>), R
 /// Policies, each with its path within the file.
 type Placed = Vec<(String, Value)>;
 
-pub(super) fn values(path: &Path) -> Result<(Placed, Vec<Warning>), ResourceError> {
+pub(super) fn values(path: &Path, text: &str) -> Result<(Placed, Vec<Warning>), ResourceError> {
     let mut notes = Notes::new(path);
     let mut policies = Placed::new();
-    let documents = super::documents(path)?;
+    let documents = super::documents(path, text)?;
     let several = documents.len() > 1;
     for (index, document) in documents.into_iter().enumerate() {
         let at = if several {

@@ -3,27 +3,25 @@
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::Value;
 
-use super::ConfigCommandError;
-
 /// Fields that say what an object is, and those that are read before their neighbours.
 const FIRST: [&str; 5] = ["name", "@type", "listeners", "address", "trustAnchors"];
 
 /// Writes `value`, and makes sure that it reads back as it is.
-pub(super) fn write(value: &Value) -> Result<String, ConfigCommandError> {
-    let failed = |what: String| ConfigCommandError::Yaml(what);
+///
+/// # Errors
+/// What went wrong.
+pub fn write(value: &Value) -> Result<String, String> {
     let options = serde_saphyr::ser_options! {
         // Long lines stay what they are.
         folded_wrap_chars: usize::MAX,
     };
     let text = serde_saphyr::to_string_with_options(&Ordered(value), options)
-        .map_err(|error| failed(error.to_string()))?;
-    let back: Value = serde_saphyr::from_str(&text).map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| error.to_string())?;
+    let back: Value = serde_saphyr::from_str(&text).map_err(|error| error.to_string())?;
     if back == *value {
         Ok(text)
     } else {
-        Err(failed(
-            "it does not read back as it is (use --json)".to_owned(),
-        ))
+        Err("it does not read back as it is (use --json)".to_owned())
     }
 }
 

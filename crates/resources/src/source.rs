@@ -9,7 +9,7 @@ use super::ResourceError;
 /// Reads a `source`.
 ///
 /// # Errors
-/// The file cannot be read, or is no `source`.
-pub(crate) fn source(path: &Path) -> Result<Source, ResourceError> {
-    super::typed(path, super::document(path)?)
+/// It is no `source`.
+pub fn source(path: &Path, text: &str) -> Result<Source, ResourceError> {
+    super::typed(path, super::yaml_document(path, text)?)
 }

@@ -18,14 +18,17 @@ const MTLS_POLICY_FIELDS: [&str; 4] = [
 /// Reads a ServerTlsPolicy, and says what had to be read leniently.
 ///
 /// # Errors
-/// The file cannot be read, or is not a ServerTlsPolicy.
-pub fn server_tls_policy(path: &Path) -> Result<(ServerTlsPolicy, Vec<Warning>), ResourceError> {
-    let (value, warnings) = value(path)?;
+/// It is not a ServerTlsPolicy.
+pub fn server_tls_policy(
+    path: &Path,
+    text: &str,
+) -> Result<(ServerTlsPolicy, Vec<Warning>), ResourceError> {
+    let (value, warnings) = value(path, text)?;
     Ok((super::typed(path, value)?, warnings))
 }
 
-pub(super) fn value(path: &Path) -> Result<Lenient, ResourceError> {
-    let mut document = super::document(path)?;
+pub(super) fn value(path: &Path, text: &str) -> Result<Lenient, ResourceError> {
+    let mut document = super::yaml_document(path, text)?;
     let mut notes = Notes::new(path);
     if let Value::Object(policy) = &mut document {
         notes.drop_comments(policy);

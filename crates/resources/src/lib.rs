@@ -1,12 +1,19 @@
 //! Google's resources as people keep them: exports and samples of Google's own guides, in YAML or
-//! JSON. Read leniently where the guides differ from the schema, with a warning for each.
+//! JSON. Read leniently where the guides differ from the schema, with a warning for each. And the
+//! Envoy configuration that is made from them.
+//!
+//! No I/O: files are read by whoever has them; their names are for messages.
+#![forbid(unsafe_code)]
 
 mod authz_policies;
-mod files;
+mod document;
+pub mod envoy;
 mod headers;
+pub mod private_key;
 mod server_tls_policy;
 mod source;
 mod trust_config;
+pub mod yaml;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,10 +24,10 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 pub use authz_policies::authz_policies;
-pub use files::{Place, ResourceFiles, Resources};
+pub use document::{Place, Resources};
 pub use headers::{Headers, headers};
 pub use server_tls_policy::server_tls_policy;
-pub(crate) use source::source;
+pub use source::source;
 pub use trust_config::trust_config;
 
 /// Why a resource could not be read.
@@ -137,22 +144,6 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Reads a file as text.
-///
-/// # Errors
-/// It cannot be read, or is not UTF-8.
-pub fn read_text(path: &Path) -> Result<String, ResourceError> {
-    std::fs::read_to_string(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::InvalidData => ResourceError::NotText {
-            path: path.to_owned(),
-        },
-        _ => ResourceError::File {
-            path: path.to_owned(),
-            source,
-        },
-    })
-}
-
 /// A value as the schema has it, and what had to be done for that.
 type Lenient = (Value, Vec<Warning>);
 
@@ -198,19 +189,18 @@ impl<'a> Notes<'a> {
 }
 
 /// All YAML documents of a file; JSON is YAML.
-fn documents(path: &Path) -> Result<Vec<Value>, ResourceError> {
-    let text = read_text(path)?;
+fn documents(path: &Path, text: &str) -> Result<Vec<Value>, ResourceError> {
     if text.trim_start().starts_with("-----BEGIN") {
         return Err(ResourceError::Pem {
             path: path.to_owned(),
         });
     }
-    serde_saphyr::from_multiple(&text).map_err(|error| yaml_error(path, &error.to_string()))
+    serde_saphyr::from_multiple(text).map_err(|error| yaml_error(path, &error.to_string()))
 }
 
 /// The only YAML document of a file.
-fn document(path: &Path) -> Result<Value, ResourceError> {
-    let mut documents = documents(path)?;
+fn yaml_document(path: &Path, text: &str) -> Result<Value, ResourceError> {
+    let mut documents = documents(path, text)?;
     match (documents.pop(), documents.is_empty()) {
         (Some(document), true) => Ok(document),
         (None, _) => Err(yaml_error(path, "the file is empty")),
@@ -222,6 +212,15 @@ fn yaml_error(path: &Path, what: &str) -> ResourceError {
     ResourceError::Yaml {
         path: path.to_owned(),
         what: what.replace('\n', " "),
+    }
+}
+
+/// The reason as the core gives it, without the place in JSON text that nobody wrote.
+#[must_use]
+pub fn reason(error: &ConfigError) -> &str {
+    match error.reason.rsplit_once(" at line ") {
+        Some((reason, place)) if place.contains(" column ") => reason,
+        _ => &error.reason,
     }
 }
 
