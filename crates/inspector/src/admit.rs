@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mtls_gate_core::x509::{Certificate, Crl};
 
-use crate::state::{FIELD_BYTES, check_text, private_key};
+use crate::state::{check_size, check_text, private_key};
 use crate::{Problem, secret};
 
 const FIELDS: [&str; 5] = ["chain", "trust", "policy", "headers", "settings"];
@@ -17,15 +17,7 @@ pub(crate) fn text(field: &str, name: &str, bytes: &[u8]) -> Result<String, Prob
         .find(|known| *known == field)
         .unwrap_or("state");
     let name = crate::certificate::shown(name.as_bytes());
-    if bytes.len() > FIELD_BYTES {
-        return Err(Problem::new(
-            field,
-            format!(
-                "{name}: {} bytes are too many, the limit is {FIELD_BYTES}.",
-                bytes.len()
-            ),
-        ));
-    }
+    check_size(field, &name, bytes.len())?;
     match core::str::from_utf8(bytes) {
         Ok(text) if is_text(text) => {
             // A byte order mark is how some editors begin a file.

@@ -181,19 +181,21 @@ pub(crate) fn field_name(field: &str) -> &'static str {
 /// # Errors
 /// It is too large, or holds a private key.
 pub(crate) fn check_text(field: &'static str, name: &str, text: &str) -> Result<(), Problem> {
-    if text.len() > FIELD_BYTES {
-        return Err(Problem::new(
-            field,
-            format!(
-                "{name}: {} bytes are too many, the limit is {FIELD_BYTES}.",
-                text.len()
-            ),
-        ));
-    }
+    check_size(field, name, text.len())?;
     match secret::in_text(text) {
         Some(line) => Err(private_key(field, name, Some(line))),
         None => Ok(()),
     }
+}
+
+pub(crate) fn check_size(field: &'static str, name: &str, bytes: usize) -> Result<(), Problem> {
+    if bytes <= FIELD_BYTES {
+        return Ok(());
+    }
+    Err(Problem::new(
+        field,
+        format!("{name}: {bytes} bytes are too many, the limit is {FIELD_BYTES}."),
+    ))
 }
 
 pub(crate) fn private_key(field: &'static str, name: &str, line: Option<usize>) -> Problem {

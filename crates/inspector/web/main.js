@@ -16,6 +16,8 @@ const HEADERS = [
 /** Seconds since 1970; null is the present. */
 let time = null;
 let turn = 0;
+let judging = Promise.resolve();
+let timelineIsOld = true;
 
 const present = () => Math.floor(Date.now() / 1000);
 
@@ -68,8 +70,15 @@ function showProblem(problem) {
 
 // --- judging ----------------------------------------------------------------
 
-async function judge(again = true) {
+/** Judges one after another; what is overtaken before its turn is left out. */
+function judge(anew = true) {
   const mine = ++turn;
+  timelineIsOld ||= anew;
+  judging = judging.then(() => (mine === turn ? judgeNow(mine) : undefined));
+  return judging;
+}
+
+async function judgeNow(mine) {
   const state = readState();
   const text = JSON.stringify(state);
   const report = await ask("inspect", text, present());
@@ -92,9 +101,10 @@ async function judge(again = true) {
     return;
   }
   show(report);
-  if (again) {
+  if (timelineIsOld) {
     const { segments } = await ask("timeline", text);
     if (mine === turn) {
+      timelineIsOld = false;
       showSegments(segments ?? []);
     }
   }
@@ -103,7 +113,7 @@ async function judge(again = true) {
 let pause;
 function judgeSoon() {
   clearTimeout(pause);
-  pause = setTimeout(judge, 150);
+  pause = setTimeout(() => judge(), 150);
 }
 
 // --- time -------------------------------------------------------------------
