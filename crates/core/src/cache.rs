@@ -154,11 +154,11 @@ impl<V: Clone> Cache<V> {
         Some(value)
     }
 
-    /// `bytes`: what the value holds. One that alone is over the bound is not kept.
-    pub(crate) fn insert(&mut self, key: &Key<'_>, value: V, bytes: usize) {
+    /// Whether the value is kept: one that alone is over the bound is not. `bytes`: what it holds.
+    pub(crate) fn insert(&mut self, key: &Key<'_>, value: V, bytes: usize) -> bool {
         let bytes = bytes.saturating_add(ENTRY_BYTES).saturating_add(key.len());
         if bytes > self.generation_bytes {
-            return;
+            return false;
         }
         self.older.take(key);
         let key_bytes = key.to_bytes();
@@ -170,6 +170,7 @@ impl<V: Clone> Cache<V> {
                 bytes,
             },
         );
+        true
     }
 
     fn keep(&mut self, hash: u64, entry: Entry<V>) {
@@ -234,7 +235,7 @@ mod tests {
         }
         assert_eq!(cache.get(&key(&["other 0"])), None);
         assert_eq!(cache.get(&key(&["other 999"])), Some(999));
-        cache.insert(&key(&["large"]), 1, 10_000);
+        assert!(!cache.insert(&key(&["large"]), 1, 10_000));
         assert_eq!(cache.get(&key(&["large"])), None);
         // A newer value takes the place of the older one.
         cache.insert(&key(&[&used]), 8, 100);

@@ -10,8 +10,8 @@ use crate::x509::UnixSeconds;
 /// How long a refusal is remembered at the most.
 const REFUSAL_SECONDS: i64 = 10;
 
-/// Bounded in bytes. Refusals cost a client nothing, so they are kept apart: they push out no verdict
-/// that somebody with a trusted certificate was given.
+/// Bounded in bytes. Refusals cost a client nothing, so they are kept apart: nothing but chains that lead
+/// to a trust anchor pushes out verdicts on such.
 #[derive(Debug)]
 pub(crate) struct Verdicts {
     verified: Mutex<Cache<Held>>,

@@ -24,7 +24,7 @@ use super::destination::{Destination, DestinationError};
 use super::headers;
 use super::log::{Entry, RequestLine, authz_policy_info, shown};
 use super::snapshot::Snapshot;
-use super::tunnel::{self, Lease};
+use super::tunnel::{self, Lease, Told};
 use super::upstream::{AnyBody, BodyTooLarge, Upstream, UpstreamError, Watched};
 
 /// The connection is closed, or the stream reset, in the place of an answer.
@@ -84,7 +84,7 @@ pub(super) async fn serve(
     }
     let lease = || Lease {
         client: Arc::clone(&client),
-        verified: decision.report.verified,
+        told: Told::by(&decision),
         asked: asked.to_owned(),
     };
     let Some(upstream) = &snapshot.upstream else {

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use mtls_gate_core::decision::Outcome;
+use mtls_gate_core::decision::{Decision, Outcome};
+use mtls_gate_core::variables::Variable;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -20,8 +21,27 @@ use super::request::{Asked, Logged};
 pub(super) struct Lease {
     pub(super) client: Arc<Client>,
     /// What the backend was told when the tunnel was opened.
-    pub(super) verified: bool,
+    pub(super) told: Told,
     pub(super) asked: Asked<'static>,
+}
+
+/// Whose tunnel it is. After a reload another certificate of the same request may be the client's.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    verified: bool,
+    fingerprint: String,
+}
+
+impl Told {
+    pub(super) fn by(decision: &Decision<'_>) -> Self {
+        Self {
+            verified: decision.report.verified,
+            fingerprint: decision
+                .variables
+                .get(Variable::Sha256Fingerprint)
+                .to_owned(),
+        }
+    }
 }
 
 impl Lease {
@@ -31,8 +51,8 @@ impl Lease {
         self.asked.with(&self.client, |request| {
             let client_cert = self.client.judge(&snapshot, request);
             let decision = snapshot.pipeline.decide(&client_cert, request);
-            let holds = (decision.outcome, decision.report.verified);
-            (holds == (Outcome::Forward, self.verified)).then(|| look_after(&client_cert))
+            let holds = decision.outcome == Outcome::Forward && Told::by(&decision) == self.told;
+            holds.then(|| look_after(&client_cert))
         })
     }
 

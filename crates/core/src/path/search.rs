@@ -38,6 +38,8 @@ pub(super) struct Search<'a, 'p, O> {
     /// A branch was cut because it became too long.
     too_deep: Option<PathError>,
     enforce_purpose: bool,
+    /// No key was made ready yet.
+    may_prepare: bool,
     observer: &'p mut O,
 }
 
@@ -106,6 +108,7 @@ impl<'a, 'p, O: Observer> Search<'a, 'p, O> {
             purpose: None,
             too_deep: None,
             enforce_purpose: true,
+            may_prepare: true,
             observer,
         }
     }
@@ -327,7 +330,7 @@ impl<'a, 'p, O: Observer> Search<'a, 'p, O> {
                     Work::Crl => self.budget.verify_crl_signature()?,
                 }
                 self.signatures
-                    .verify(algorithm, signed, recurs)
+                    .verify(algorithm, signed, recurs, &mut self.may_prepare)
                     .map_err(|_| PathFault::InvalidSignature)
             }
             _ => Err(PathFault::UnsupportedSignatureAlgorithm {

@@ -59,12 +59,14 @@ pub(crate) struct Memory {
 /// What is known about an issuer's key.
 #[derive(Clone, Debug)]
 enum KeyState {
-    /// Used once. To make a key ready costs as much as some verifications, and an attacker's chain
-    /// of ten CAs must not cost that ten times.
-    Seen,
+    /// Used so many times.
+    Seen(u8),
     Prepared(Arc<dyn PreparedKey>),
     NotPreparable,
 }
+
+/// To make a key ready costs as much as three or four verifications: it is done for keys that recur.
+const USES_BEFORE: u8 = 3;
 
 impl Memory {
     pub(crate) fn new(prepare: Option<Prepare>, link_bytes: usize, key_bytes: usize) -> Self {
@@ -75,27 +77,39 @@ impl Memory {
         }
     }
 
-    fn prepared(&self, key_algorithm: &[u8], key_bits: &[u8]) -> Option<Arc<dyn PreparedKey>> {
+    /// The key made ready, if it is or may be now.
+    fn prepared(
+        &self,
+        key_algorithm: &[u8],
+        key_bits: &[u8],
+        may_prepare: &mut bool,
+    ) -> Option<Arc<dyn PreparedKey>> {
         let prepare = self.prepare?;
         let key = Key::new(vec![key_algorithm, key_bits]);
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        match keys.get(&key) {
-            Some(KeyState::Prepared(prepared)) => Some(prepared),
-            Some(KeyState::NotPreparable) => None,
-            None => {
-                keys.insert(&key, KeyState::Seen, 0);
-                None
-            }
-            Some(KeyState::Seen) => {
-                let prepared = prepare(key_algorithm, key_bits);
-                let (state, bytes) = match &prepared {
-                    Some(prepared) => (KeyState::Prepared(Arc::clone(prepared)), prepared.bytes()),
-                    None => (KeyState::NotPreparable, 0),
-                };
-                keys.insert(&key, state, bytes);
-                prepared
-            }
+        let keys = || self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let uses = match keys().get(&key) {
+            Some(KeyState::Prepared(prepared)) => return Some(prepared),
+            Some(KeyState::NotPreparable) => return None,
+            Some(KeyState::Seen(uses)) => uses,
+            None => 0,
+        };
+        if uses < USES_BEFORE {
+            keys().insert(&key, KeyState::Seen(uses.saturating_add(1)), 0);
+            return None;
         }
+        if !core::mem::take(may_prepare) {
+            return None;
+        }
+        // Not while others wait for the keys.
+        let prepared = prepare(key_algorithm, key_bits);
+        let is_kept = prepared.as_ref().is_some_and(|prepared| {
+            let state = KeyState::Prepared(Arc::clone(prepared));
+            keys().insert(&key, state, prepared.bytes())
+        });
+        if !is_kept {
+            keys().insert(&key, KeyState::NotPreparable, 0);
+        }
+        prepared
     }
 }
 
@@ -145,11 +159,14 @@ impl<'m> Signatures<'m> {
     }
 
     /// `recurs`: the same signature is likely to be met again, below another end entity.
+    /// `may_prepare`: one search makes one key ready at the most, so that a chain of an attacker's CAs
+    /// costs hardly more than an honest one.
     pub(super) fn verify(
         &self,
         algorithm: &dyn SignatureVerificationAlgorithm,
         signed: &Signed<'_>,
         recurs: bool,
+        may_prepare: &mut bool,
     ) -> Result<(), InvalidSignature> {
         let Some(memory) = self.memory else {
             return algorithm.verify_signature(signed.key_bits, signed.message, signed.signature);
@@ -169,7 +186,7 @@ impl<'m> Signatures<'m> {
         {
             return Ok(());
         }
-        let prepared = memory.prepared(signed.key_algorithm, signed.key_bits);
+        let prepared = memory.prepared(signed.key_algorithm, signed.key_bits, may_prepare);
         prepared
             .and_then(|key| key.verify(signed.algorithm, signed.message, signed.signature))
             .unwrap_or_else(|| {

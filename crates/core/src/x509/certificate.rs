@@ -8,9 +8,12 @@ use x509_parser::certificate::X509CertificateParser;
 use x509_parser::nom::Parser;
 
 use super::der::{self, NotDer, Reader, tag};
-use super::extensions::Extensions;
+use super::extensions::{Extensions, GeneralSubtree, NameConstraints, PolicyMapping};
 use super::spki::key_kind;
 use super::{GeneralName, KeyKind, Name, ParseError, Span, UnixSeconds};
+
+/// A distribution point with as many names as there may be.
+const POINT_BYTES: usize = 4 * 1024;
 
 /// A certificate (RFC 5280 4.1) with its DER and the fields that matter here. Nothing is proven by
 /// it being parsed.
@@ -241,22 +244,26 @@ impl Certificate {
     /// may be larger than their DER.
     pub(crate) fn bytes_held(&self) -> usize {
         let extensions = &self.extensions;
-        let spans = extensions
-            .certificate_policies
-            .as_ref()
-            .map_or(0, Vec::len)
-            .saturating_add(extensions.policy_mappings.len().saturating_mul(2));
+        let policies = extensions.certificate_policies.as_ref().map_or(0, Vec::len);
+        let points = extensions.crl_distribution_points.as_ref();
+        let points = points.and_then(|points| points.points.as_ref());
+        let constraints = extensions.name_constraints.as_ref();
         let lists = [
-            extensions
-                .subject_alt_names
-                .len()
-                .saturating_mul(size_of::<GeneralName>()),
-            spans.saturating_mul(size_of::<Span>()),
-            self.der.len().saturating_mul(3),
+            (3, self.der.len()),
+            (size_of::<GeneralName>(), extensions.subject_alt_names.len()),
+            (size_of::<Span>(), policies),
+            (size_of::<PolicyMapping>(), extensions.policy_mappings.len()),
+            (
+                size_of::<GeneralSubtree>(),
+                constraints.map_or(0, NameConstraints::len),
+            ),
+            (POINT_BYTES, points.map_or(0, Vec::len)),
         ];
         lists
             .into_iter()
-            .fold(size_of::<Self>(), usize::saturating_add)
+            .fold(size_of::<Self>(), |sum, (each, count)| {
+                sum.saturating_add(count.saturating_mul(each))
+            })
     }
 
     /// The same; its SHA-256 is known already.
