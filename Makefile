@@ -15,10 +15,10 @@ unexport MAKEFLAGS
 # How long `make fuzz` runs each target.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help tools wasm inspector pictures build demo test bench bench-envoy conform fuzz fuzz-smoke fmt lint fixtures clean prereqs envoy producers browser bench-filters cxx
+.PHONY: help tools wasm inspector pictures build demo test bench bench-envoy instructions conform fuzz fuzz-smoke fmt lint fixtures clean prereqs envoy producers browser bench-filters cxx
 
 help: ## print this table
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: wasm envoy ## run the filter in Envoy and show what it accepts and refuses
 	cargo run --locked -q -p mtls-gate -- demo
@@ -32,6 +32,9 @@ bench: wasm bench-filters envoy ## run the benchmarks of docs/performance.md
 
 bench-envoy: wasm bench-filters envoy ## run the one in Envoy, some minutes
 	cargo bench --locked -p mtls-gate --bench envoy
+
+instructions: prereqs ## count the native pipeline's instructions, and compare with those kept
+	@scripts/instructions.sh compare
 
 conform: prereqs ## run the conformance suites of ../shared/conformance and our goldens
 	cargo run --locked -q -p mtls-gate -- conform all --data $(or $(DATA),../shared/conformance)
