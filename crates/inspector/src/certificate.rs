@@ -32,6 +32,9 @@ const SIGNATURES: [(AlgorithmIdentifier, &str); 10] = [
 pub struct CertificateView {
     /// The subject's name.
     pub subject: String,
+    /// Its last common name, which people know a certificate by. Not taken from the line above: there
+    /// another attribute may hold what looks like one.
+    pub common_name: Option<String>,
     /// The issuer's name.
     pub issuer: String,
     /// Hexadecimal.
@@ -85,6 +88,9 @@ impl CertificateView {
         let policies = extensions.certificate_policies.as_deref();
         Self {
             subject: name(certificate, certificate.subject()),
+            common_name: Name::common_names(certificate.name_der(certificate.subject()))
+                .and_then(|names| names.into_iter().next_back())
+                .map(|name| shown(name.as_bytes())),
             issuer: name(certificate, certificate.issuer()),
             serial: hex(certificate.serial(), ":"),
             sha256: hex(&certificate.sha256(), ""),

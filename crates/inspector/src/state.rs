@@ -1,8 +1,11 @@
 //! What is on the page: bounded, and without private keys. A link holds it whole.
 
+use core::ops::RangeInclusive;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mtls_gate_core::config::Object;
+use mtls_gate_core::limits::XFCC_ELEMENTS;
 use mtls_gate_core::path::Profile;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +16,9 @@ use crate::secret;
 pub const FIELD_BYTES: usize = 1024 * 1024;
 /// Octets of the fragment of a link. Browsers take more, chats and mail do not.
 const LINK_BYTES: usize = 128 * 1024;
+/// Seconds of the years 0 to 9999: what certificates can say (RFC 5280 4.1.2.5), and what JavaScript
+/// keeps exactly.
+const TIMES: RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
 /// In front of a fragment: which form the rest has.
 const LINK_VERSION: &str = "v1.";
 
@@ -101,9 +107,30 @@ impl State {
         Ok(state)
     }
 
+    /// Keys first: whatever else is wrong, they are told and taken out.
     fn check(&self) -> Result<(), Problem> {
         for (field, text) in self.texts() {
-            check_text(field, field_name(field), text)?;
+            if text.len() <= FIELD_BYTES {
+                check_text(field, field_name(field), text)?;
+            }
+        }
+        for (field, text) in self.texts() {
+            check_size(field, field_name(field), text.len())?;
+        }
+        if self
+            .elements
+            .is_some_and(|elements| !(1..=XFCC_ELEMENTS).contains(&elements))
+        {
+            return Err(Problem::new(
+                "elements",
+                format!("Elements of XFCC: a whole number from 1 to {XFCC_ELEMENTS}."),
+            ));
+        }
+        if self.time.is_some_and(|time| !TIMES.contains(&time)) {
+            return Err(Problem::new(
+                "time",
+                "Time: between the years 0 and 9999.".to_owned(),
+            ));
         }
         Ok(())
     }

@@ -31,8 +31,7 @@ function lines(text, length, count) {
 
 /** The name that people know a certificate by. */
 export function title(node) {
-  const subject = node.view?.subject ?? "cannot be read";
-  return /(?:^|, )CN=(.*?)(?:, [A-Z]+=|$)/.exec(subject)?.[1] ?? subject;
+  return node.view?.commonName ?? node.view?.subject ?? "cannot be read";
 }
 
 function places(nodes, edges) {
