@@ -2,59 +2,106 @@
 const SECONDS = 20;
 
 let worker;
+let loaded = false;
+let broken = "";
 let sequence = 0;
+let timer;
+/** What is not answered, the oldest first; the worker keeps this order. */
 const waiting = new Map();
 let settle;
 /** Bytes of one field at the most. */
 export const fieldBytes = new Promise((resolve, reject) => (settle = { resolve, reject }));
 
 function start() {
-  worker = new Worker("./worker.js", { type: "module" });
-  worker.addEventListener("message", ({ data }) => {
+  const mine = new Worker("./worker.js", { type: "module" });
+  worker = mine;
+  loaded = false;
+  broken = "";
+  mine.addEventListener("message", ({ data }) => {
+    // One that was replaced may still have said something.
+    if (mine !== worker) {
+      return;
+    }
     if (data.ready) {
+      loaded = true;
       settle.resolve(data.ready);
+      watch();
     } else if (data.id === undefined) {
-      settle.reject(new Error(data.broken));
+      fail(data.broken);
+    } else if (data.broken) {
+      restart(data.id, `This could not be judged: ${data.broken}.`);
     } else {
-      const { resolve, timer } = waiting.get(data.id) ?? {};
-      waiting.delete(data.id);
-      clearTimeout(timer);
-      if (data.broken) {
-        restart();
-      }
-      resolve?.(data.answer ?? failed(`This could not be judged: ${data.broken}.`));
+      answer(data.id, data.answer);
+      watch();
     }
   });
-  worker.addEventListener("error", (event) => {
-    settle.reject(new Error(event.message ?? "the worker does not load"));
+  mine.addEventListener("error", (event) => {
+    if (mine !== worker) {
+      return;
+    }
+    const [head] = waiting.keys();
+    if (loaded && head !== undefined) {
+      restart(head, "This could not be judged.");
+    } else {
+      fail(event.message);
+    }
   });
+  for (const [id, { name, parameters }] of waiting) {
+    mine.postMessage({ id, name, parameters });
+  }
+}
+
+function answer(id, given) {
+  const { resolve } = waiting.get(id) ?? {};
+  waiting.delete(id);
+  resolve?.(given);
 }
 
 function failed(sentence) {
   return { problem: { field: "state", sentence } };
 }
 
-function restart() {
+/** No worker: nothing that waits would ever be answered. The next question tries again. */
+function fail(why) {
+  broken = why || "the worker does not load";
   worker.terminate();
-  for (const { resolve, timer } of waiting.values()) {
-    clearTimeout(timer);
-    resolve(failed("This could not be judged."));
+  clearTimeout(timer);
+  settle.reject(new Error(broken));
+  for (const id of [...waiting.keys()]) {
+    answer(id, failed(`The page cannot work: ${broken}.`));
   }
-  waiting.clear();
+}
+
+/** Only the one to blame goes without an answer; the others are asked again. */
+function restart(id, sentence) {
+  clearTimeout(timer);
+  worker.terminate();
+  answer(id, failed(sentence));
   start();
+}
+
+/** Runs for the one that is being worked on, not for those behind it, and not while the module loads. */
+function watch() {
+  clearTimeout(timer);
+  const [head] = waiting.keys();
+  if (loaded && head !== undefined) {
+    timer = setTimeout(() => restart(head, `This took longer than ${SECONDS} seconds and was stopped.`), SECONDS * 1000);
+  }
 }
 
 /** Calls an exported function; gives its JSON, or `problem`. */
 export function ask(name, ...parameters) {
   return new Promise((resolve) => {
     const id = ++sequence;
-    const timer = setTimeout(() => {
-      waiting.delete(id);
-      resolve(failed(`This took longer than ${SECONDS} seconds and was stopped.`));
-      restart();
-    }, SECONDS * 1000);
-    waiting.set(id, { resolve, timer });
+    waiting.set(id, { resolve, name, parameters });
+    if (broken) {
+      start();
+      return;
+    }
     worker.postMessage({ id, name, parameters });
+    if (waiting.size === 1) {
+      watch();
+    }
   });
 }
 

@@ -1,9 +1,10 @@
 // The page: fields in, answers out. What is judged, and every reason, comes from the core.
 import { ask, fieldBytes } from "./core.js";
 import { byId, element, svg, when } from "./dom.js";
-import { copy, say, show, showNothing } from "./report.js";
+import { copy, say, show, showNothing, showWorking } from "./report.js";
 
 const TEXTS = ["chain", "trust", "policy", "headers", "settings"];
+const SLOW = 300;
 const FIELDS = [...TEXTS, "format", "mode", "profile", "elements"];
 const HEADERS = [
   "X-Client-Cert-Present:{client_cert_present}",
@@ -16,6 +17,12 @@ const HEADERS = [
 /** Seconds since 1970; null is the present. */
 let time = null;
 let turn = 0;
+/** Raised when the whole page changes: answers to what was asked before are dropped. */
+let generation = 0;
+/** What was refused, and the last judgement before it: that one must not hide it. */
+let refused = { problems: [], turn: 0 };
+let slow;
+let pause = 0;
 let judging = Promise.resolve();
 let timelineIsOld = true;
 
@@ -33,16 +40,31 @@ function readState() {
       state[field] = byId(field).value;
     }
   }
-  if (byId("elements").value) {
-    state.elements = Number(byId("elements").value);
+  const elements = Number(byId("elements").value);
+  if (elements && Number.isSafeInteger(elements)) {
+    state.elements = elements;
   }
-  if (time !== null) {
+  if (Number.isSafeInteger(time)) {
     state.time = time;
   }
   return state;
 }
 
+/** Numbers that are not sent: the core would read others in their place, or none. */
+function numberProblems() {
+  const problems = [];
+  const { value, validity } = byId("elements");
+  if (validity.badInput || (value && !(Number.isSafeInteger(Number(value)) && Number(value) > 0))) {
+    problems.push({ field: "elements", sentence: "Elements of XFCC: this is no whole number from 1." });
+  }
+  if (time !== null && !Number.isSafeInteger(time)) {
+    problems.push({ field: "time", sentence: "Validation time: this is no time that can be judged. Choose another." });
+  }
+  return problems;
+}
+
 function writeState(state) {
+  generation += 1;
   for (const field of FIELDS) {
     byId(field).value = state[field] ?? (field === "format" ? "AUTO" : "");
   }
@@ -52,46 +74,95 @@ function writeState(state) {
   return judge();
 }
 
-function showProblem(problem) {
-  for (const shown of document.querySelectorAll("#inputs .problem")) {
-    const mine = problem && shown.id === `${problem.field}-problem`;
-    shown.hidden = !mine;
-    shown.textContent = mine ? problem.sentence : "";
-    const field = byId(shown.id.replace("-problem", ""));
-    field?.setAttribute("aria-invalid", String(Boolean(mine)));
-    if (mine) {
-      const around = shown.closest("details");
-      if (around) {
-        around.open = true;
-      }
-    }
+/** Shows one sentence at its field; none hides it. */
+function mark(shown, sentence) {
+  shown.hidden = !sentence;
+  shown.textContent = sentence;
+  byId(shown.id.replace("-problem", ""))?.setAttribute("aria-invalid", String(Boolean(sentence)));
+  const around = sentence && shown.closest("details");
+  if (around) {
+    around.open = true;
   }
+}
+
+function showProblems(problems) {
+  for (const shown of document.querySelectorAll("#inputs .problem")) {
+    mark(shown, problems.find(({ field }) => shown.id === `${field}-problem`)?.sentence ?? "");
+  }
+  if (problems.length > 0) {
+    showNothing(problems[0].sentence);
+    byId("times").hidden = true;
+    timelineIsOld = true;
+  }
+}
+
+/** Stands until something is judged that is asked for later. What is already asked for looks for keys. */
+function refuse(problem) {
+  if (pause) {
+    judge();
+  }
+  judged();
+  refused = { problems: [problem], turn };
+  showProblems(refused.problems);
+  say(problem.sentence);
 }
 
 // --- judging ----------------------------------------------------------------
 
 /** Judges one after another; what is overtaken before its turn is left out. */
 function judge(anew = true) {
+  clearTimeout(pause);
+  pause = 0;
   const mine = ++turn;
   timelineIsOld ||= anew;
-  judging = judging.then(() => (mine === turn ? judgeNow(mine) : undefined));
+  // What is shown belongs to other input by now.
+  slow ??= setTimeout(() => turn > refused.turn && showWorking(), SLOW);
+  judging = judging
+    .then(() => (mine === turn ? judgeNow(mine) : undefined))
+    // One that breaks must not be the last.
+    .catch((error) => {
+      if (mine === turn) {
+        judged();
+        showProblems([{ field: "state", sentence: `This cannot be shown: ${error.message}.` }]);
+      }
+    });
   return judging;
 }
 
+function judged() {
+  clearTimeout(slow);
+  slow = undefined;
+}
+
 async function judgeNow(mine) {
-  const state = readState();
-  const text = JSON.stringify(state);
-  const report = await ask("inspect", text, present());
-  if (mine !== turn) {
-    return;
-  }
-  showProblem(report.problem);
-  if (report.problem) {
-    if (report.problem.privateKey && byId(report.problem.field)) {
-      byId(report.problem.field).value = "";
+  const problems = [];
+  let state;
+  let text;
+  let report;
+  // The core names one field at a time.
+  for (;;) {
+    state = readState();
+    text = JSON.stringify(state);
+    report = await ask("inspect", text, present());
+    if (mine !== turn) {
+      return;
     }
-    showNothing(report.problem.sentence);
-    byId("times").hidden = true;
+    const { problem } = report;
+    if (problem) {
+      problems.push(problem);
+    }
+    // A field that is another by now is judged soon.
+    if (!problem?.privateKey || !state[problem.field] || byId(problem.field).value !== state[problem.field]) {
+      break;
+    }
+    byId(problem.field).value = "";
+  }
+  judged();
+  const stands = mine <= refused.turn ? refused.problems : [];
+  problems.unshift(...stands);
+  problems.push(...numberProblems());
+  showProblems(problems);
+  if (problems.length > 0) {
     return;
   }
   const nothing = !state.chain.trim() && !state.trust.trim();
@@ -103,16 +174,16 @@ async function judgeNow(mine) {
   show(report);
   if (timelineIsOld) {
     const { segments } = await ask("timeline", text);
-    if (mine === turn) {
+    if (mine === turn && mine > refused.turn) {
       timelineIsOld = false;
       showSegments(segments ?? []);
     }
   }
 }
 
-let pause;
 function judgeSoon() {
   clearTimeout(pause);
+  timelineIsOld = true;
   pause = setTimeout(() => judge(), 150);
 }
 
@@ -158,40 +229,52 @@ function chooseTime(seconds) {
 
 // --- files, drops and pastes ------------------------------------------------
 
-async function take(field, name, bytes, at) {
-  const refuse = (problem) => {
-    turn += 1;
-    showProblem(problem);
-    showNothing(problem.sentence);
-    say(problem.sentence);
-  };
+const tooMany = (field, name, bytes, limit) => ({ field, sentence: `${name}: ${bytes} bytes are too many, the limit is ${limit}.` });
+const label = (field) => byId(field).labels[0].textContent;
+
+/** Takes bytes in the place of all there is, or of the selection. */
+async function take(field, name, bytes, { inserts = false, from = generation } = {}) {
   const limit = await fieldBytes;
-  if (bytes.byteLength > limit) {
-    refuse({ field, sentence: `${name}: ${bytes.byteLength} bytes are too many, the limit is ${limit}.` });
+  const { problem, text } = bytes.byteLength > limit ? { problem: tooMany(field, name, bytes.byteLength, limit) } : await ask("admit", field, name, bytes);
+  if (from !== generation) {
     return;
   }
-  const { problem, text } = await ask("admit", field, name, bytes);
   if (problem) {
     refuse(problem);
     return;
   }
   const target = byId(field);
-  if (at) {
-    target.setRangeText(text, ...at, "end");
+  if (inserts) {
+    const { value, selectionStart, selectionEnd } = target;
+    const size = new TextEncoder().encode(value.slice(0, selectionStart) + text + value.slice(selectionEnd)).byteLength;
+    if (size > limit) {
+      refuse(tooMany(field, name, size, limit));
+      return;
+    }
+    target.setRangeText(text, selectionStart, selectionEnd, "end");
   } else {
     target.value = text;
   }
   judge();
 }
 
+function takeText(field, text, inserts) {
+  take(field, label(field), new TextEncoder().encode(text), { inserts }).catch((error) => refuse({ field, sentence: `${label(field)}: this cannot be taken: ${error.message}.` }));
+}
+
 async function takeFile(field, file) {
-  const limit = await fieldBytes;
-  // Looked at before it is read: it may be of any size.
-  if (file.size > limit) {
-    take(field, file.name, { byteLength: file.size });
-    return;
+  const from = generation;
+  try {
+    const limit = await fieldBytes;
+    // Looked at before it is read: it may be of any size.
+    const bytes = file.size > limit ? { byteLength: file.size } : new Uint8Array(await file.arrayBuffer());
+    await take(field, file.name, bytes, { from });
+  } catch (error) {
+    // It is gone, a folder, or may not be read.
+    if (from === generation) {
+      refuse({ field, sentence: `${label(field)}: this file cannot be read: ${error.message}.` });
+    }
   }
-  take(field, file.name, new Uint8Array(await file.arrayBuffer()));
 }
 
 function wire(field) {
@@ -199,13 +282,14 @@ function wire(field) {
   target.addEventListener("input", judgeSoon);
   target.addEventListener("paste", (event) => {
     event.preventDefault();
+    const text = event.clipboardData.getData("text/plain");
     const [file] = event.clipboardData.files;
-    if (file) {
+    // Some programs put a picture beside the text that was copied.
+    if (text) {
+      takeText(field, text, true);
+    } else if (file) {
       takeFile(field, file);
-      return;
     }
-    const bytes = new TextEncoder().encode(event.clipboardData.getData("text/plain"));
-    take(field, target.labels[0].textContent, bytes, [target.selectionStart, target.selectionEnd]);
   });
   target.addEventListener("dragover", (event) => {
     event.preventDefault();
@@ -219,7 +303,7 @@ function wire(field) {
     if (file) {
       takeFile(field, file);
     } else {
-      take(field, target.labels[0].textContent, new TextEncoder().encode(event.dataTransfer.getData("text/plain")));
+      takeText(field, event.dataTransfer.getData("text/plain"), false);
     }
   });
   target.closest(".field").querySelector(".file").addEventListener("click", () => {
@@ -233,8 +317,14 @@ function wire(field) {
 // --- links ------------------------------------------------------------------
 
 async function makeLink() {
-  const { problem, fragment } = await ask("toFragment", JSON.stringify(readState()));
-  showProblem(problem);
+  const from = generation;
+  const [wrong] = numberProblems();
+  const { problem, fragment } = wrong ? { problem: wrong } : await ask("toFragment", JSON.stringify(readState()));
+  if (from !== generation) {
+    return;
+  }
+  // What else is wrong stays on show.
+  mark(byId(`${problem?.field ?? "link"}-problem`) ?? byId("state-problem"), problem?.sentence ?? "");
   if (problem) {
     return;
   }
@@ -247,14 +337,21 @@ async function openLink() {
   if (!fragment) {
     return false;
   }
+  const from = generation;
   const { problem, state } = await ask("fromFragment", fragment);
-  if (problem) {
-    await clear();
-    showProblem(problem);
-    showNothing(problem.sentence);
-  } else {
-    await writeState(state);
+  if (from !== generation || fragment !== location.hash.slice(1)) {
+    return true;
   }
+  if (!problem) {
+    await writeState(state);
+    return true;
+  }
+  // It may hold a private key. The fields are the user's, and stay.
+  history.replaceState(null, "", location.pathname);
+  if (TEXTS.every((field) => !byId(field).value)) {
+    clear();
+  }
+  refuse(problem);
   return true;
 }
 
@@ -300,7 +397,16 @@ byId("slider").addEventListener("input", () => chooseTime(Number(byId("slider").
 byId("now").addEventListener("click", () => chooseTime(null));
 byId("link").addEventListener("click", makeLink);
 byId("clear").addEventListener("click", clear);
-addEventListener("hashchange", openLink);
+addEventListener("hashchange", () => /^#v\d+\./.test(location.hash) && openLink());
+// As a fragment it would be taken for a link to a state.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  byId("results").focus();
+});
+// What is dropped beside a field would take the place of the page.
+for (const name of ["dragover", "drop"]) {
+  addEventListener(name, (event) => event.preventDefault());
+}
 
 fieldBytes.catch((error) => showNothing(`The page cannot work: ${error.message}.`));
 showExamples().catch(() => (byId("example-why").textContent = "The examples cannot be loaded."));

@@ -45,18 +45,29 @@ function line(id, text) {
   target.lastElementChild.textContent = text;
 }
 
-/** Nothing to show, and why. */
-export function showNothing(sentence) {
+function noVerdict(state, sentence) {
   const verdict = byId("verdict");
   verdict.dataset.state = "none";
   verdict.querySelector(".mark").textContent = "";
-  byId("verdict-state").textContent = "No verdict";
+  byId("verdict-state").textContent = state;
   byId("verdict-sentence").textContent = sentence;
   byId("verdict-time").textContent = "";
   line("verdict-error", "");
   line("verdict-mend", "");
+}
+
+/** Nothing to show, and why. */
+export function showNothing(sentence) {
+  noVerdict("No verdict", sentence);
   byId("warnings").replaceChildren();
   byId("report").hidden = true;
+  byId("results").setAttribute("aria-busy", "false");
+}
+
+/** No verdict yet on what is in the fields; what is below stays, it would only flicker. */
+export function showWorking() {
+  noVerdict("Working…", "What was changed is being judged.");
+  byId("results").setAttribute("aria-busy", "true");
 }
 
 /** Everything. */
@@ -83,6 +94,7 @@ export function show(report) {
     part.replaceChildren(part.querySelector("summary"), element("div", { class: "code" }, copyButton(label, () => text), element("pre", { text, tabindex: 0 })));
   }
   byId("report").hidden = false;
+  byId("results").setAttribute("aria-busy", "false");
 }
 
 function reveal(index) {
