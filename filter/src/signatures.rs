@@ -81,6 +81,9 @@ pub fn clear_answer(result: &[u8]) -> Option<bool> {
 }
 
 /// One question with its answer: this signature is good, and any other is not.
+///
+/// `known_answers/` holds what OpenSSL made once, with keys that are gone: a SubjectPublicKeyInfo for each
+/// key, and its signatures of `message`.
 struct Known {
     digest: &'static str,
     spki: &'static [u8],
