@@ -10,7 +10,7 @@ use super::resources::{self, PrincipalSelector, StringMatch, Unsupported};
 use super::source::{IpBlock, IpBlockFault, PrincipalMatch, Selector, Source};
 use super::text::{Case, Effect, Pattern, TextMatch};
 use super::{Action, AuthzPolicies, DirectPeer, Negatable, Policy, Rule, Setting};
-use crate::config::{ConfigError, Object, at_most};
+use crate::config::{ConfigError, at_most};
 use crate::headers::{FoldedName, is_token};
 use crate::limits::{
     AUTHZ_HEADERS, AUTHZ_HOSTS, AUTHZ_IP_BLOCKS, AUTHZ_METHODS, AUTHZ_OPERATIONS, AUTHZ_PATHS,
@@ -27,7 +27,7 @@ impl AuthzPolicies {
     /// # Errors
     /// The first field that is wrong, or that is not supported: none is passed over.
     pub fn compile(
-        policies: &[Object<resources::AuthzPolicy>],
+        policies: &[resources::AuthzPolicy],
         setting: Setting<'_>,
     ) -> Result<Self, ConfigError> {
         at_most(
@@ -310,7 +310,7 @@ impl<'s> PolicyCompiler<'s> {
         if more > 0 && effect == Effect::KeepsOut {
             self.uses.insert(Attribute::DirectPeer);
         }
-        let read = |(index, block): (usize, &Object<resources::IpBlock>)| {
+        let read = |(index, block): (usize, &resources::IpBlock)| {
             IpBlock::read(&block.prefix, block.length).map_err(|fault| {
                 let (field, reason) = match fault {
                     IpBlockFault::NotAnAddress => {
@@ -378,7 +378,7 @@ impl<'s> PolicyCompiler<'s> {
         if more > 0 {
             self.uses.insert(Attribute::Host);
         }
-        let read = |(index, host): (usize, &Object<StringMatch>)| {
+        let read = |(index, host): (usize, &StringMatch)| {
             let path = format!("{list}[{index}]");
             let (kind, text) = pattern(host, &path)?;
             let host = match kind {
@@ -401,7 +401,7 @@ impl<'s> PolicyCompiler<'s> {
         let list = format!("{path}.paths");
         let more = operation.paths.len();
         count(&list, &mut self.counts.paths, more, AUTHZ_PATHS, "paths")?;
-        let read = |(index, path): (usize, &Object<StringMatch>)| {
+        let read = |(index, path): (usize, &StringMatch)| {
             let at = format!("{list}[{index}]");
             let (kind, text) = pattern(path, &at)?;
             // RFC 9112 3.2: origin-form, or the asterisk of OPTIONS.
@@ -458,7 +458,7 @@ impl<'s> PolicyCompiler<'s> {
             return Err(ConfigError::new(list, "is empty, and would match always"));
         }
         count(list, so_far, more, AUTHZ_HEADERS, "headers")?;
-        let read = |(index, header): (usize, &Object<resources::HeaderMatch>)| {
+        let read = |(index, header): (usize, &resources::HeaderMatch)| {
             let path = format!("{list}[{index}]");
             let wrong_name = |reason| Err(ConfigError::new(format!("{path}.name"), reason));
             if !is_token(header.name.as_bytes()) {
@@ -492,8 +492,8 @@ impl<'s> PolicyCompiler<'s> {
 /// would let in nearly everybody where most readers expect an exception.
 fn only_entry<'r, T>(
     path: &str,
-    (name, entries): (&str, &'r [Object<T>]),
-    (negated_name, negated): (&str, &'r [Object<T>]),
+    (name, entries): (&str, &'r [T]),
+    (negated_name, negated): (&str, &'r [T]),
     limit: usize,
 ) -> Result<(String, &'r T, bool), ConfigError> {
     at_most(
