@@ -94,7 +94,7 @@ struct PolicyCompiler<'s> {
     action: Action,
     setting: Setting<'s>,
     counts: Counts,
-    uses: BTreeSet<Attribute>,
+    uses: Vec<Attribute>,
     dodged_by_no_certificate: bool,
 }
 
@@ -145,7 +145,7 @@ impl<'s> PolicyCompiler<'s> {
             action,
             setting,
             counts: Counts::default(),
-            uses: BTreeSet::new(),
+            uses: Vec::new(),
             dodged_by_no_certificate: false,
         })
     }
@@ -273,7 +273,7 @@ impl<'s> PolicyCompiler<'s> {
                     (Selector::CommonName, Attribute::CommonName)
                 }
             };
-            self.uses.insert(attribute);
+            self.uses.push(attribute);
             let path = format!("{list}[{index}].principal");
             let (kind, text) = pattern(&principal.principal, &path)?;
             // Ours: two spellings of one name (RFC 4343, RFC 3986 6.2.2.1, RFC 5280 7.1) are one client,
@@ -308,7 +308,7 @@ impl<'s> PolicyCompiler<'s> {
             ));
         }
         if more > 0 && effect == Effect::KeepsOut {
-            self.uses.insert(Attribute::DirectPeer);
+            self.uses.push(Attribute::DirectPeer);
         }
         let read = |(index, block): (usize, &resources::IpBlock)| {
             IpBlock::read(&block.prefix, block.length).map_err(|fault| {
@@ -376,7 +376,7 @@ impl<'s> PolicyCompiler<'s> {
         let more = operation.hosts.len();
         count(&list, &mut self.counts.hosts, more, AUTHZ_HOSTS, "hosts")?;
         if more > 0 {
-            self.uses.insert(Attribute::Host);
+            self.uses.push(Attribute::Host);
         }
         let read = |(index, host): (usize, &StringMatch)| {
             let path = format!("{list}[{index}]");

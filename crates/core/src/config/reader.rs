@@ -297,3 +297,138 @@ impl<'v> MapAccess<'v> for Fields<'v> {
             .map_err(|fault| self.within(fault))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, serde::Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Outer {
+        inner: Vec<Inner>,
+        kind: Option<Kind>,
+        size: Option<u16>,
+        labels: BTreeMap<String, Inner>,
+        any: Option<Value>,
+    }
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        flag: bool,
+    }
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    enum Kind {
+        One,
+        Other,
+    }
+
+    fn fault(value: &Value) -> (String, String) {
+        let fault = read::<Outer>(value).unwrap_err();
+        (fault.path(), fault.reason)
+    }
+
+    #[test]
+    fn values_are_read() {
+        let any = json!({"a": [1, -2, 0.5, null, "text", true]});
+        let document = json!({
+            "inner": [{"flag": true}], "kind": "Other", "size": 65535,
+            "labels": {"a": {"flag": false}}, "any": any,
+        });
+        let expected = Outer {
+            inner: vec![Inner { flag: true }],
+            kind: Some(Kind::Other),
+            size: Some(65535),
+            labels: [("a".to_owned(), Inner { flag: false })].into(),
+            any: Some(any),
+        };
+        assert_eq!(read::<Outer>(&document).unwrap(), expected);
+        let nothing = json!({"kind": null, "size": null, "any": null});
+        assert_eq!(read::<Outer>(&nothing).unwrap(), Outer::default());
+    }
+
+    #[test]
+    fn faults_have_their_place_and_no_value() {
+        let cases = [
+            (json!([]), "", "invalid type: list, expected an object"),
+            (
+                json!("secret"),
+                "",
+                "invalid type: string, expected an object",
+            ),
+            (
+                json!({"inner": {}}),
+                "inner",
+                "invalid type: object, expected a list",
+            ),
+            (
+                json!({"inner": [{"flag": true}, []]}),
+                "inner[1]",
+                "invalid type: list, expected an object",
+            ),
+            (json!({"inner": [{}]}), "inner[0]", "missing field `flag`"),
+            (
+                json!({"inner": [{"flag": "secret"}]}),
+                "inner[0].flag",
+                "invalid type: string, expected a boolean",
+            ),
+            (
+                json!({"inner": [{"flag": null}]}),
+                "inner[0].flag",
+                "invalid type: null, expected a boolean",
+            ),
+            (
+                json!({"inner": [{"flags": 1}]}),
+                "inner[0].flags",
+                "unknown field `flags`, expected `flag`",
+            ),
+            (
+                json!({"labels": {"a": {"flag": 1}}}),
+                "labels.a.flag",
+                "invalid type: integer, expected a boolean",
+            ),
+            (
+                json!({"kind": "Third"}),
+                "kind",
+                "unknown variant `Third`, expected `One` or `Other`",
+            ),
+            (
+                json!({"kind": {"One": null}}),
+                "kind",
+                "invalid type: object, expected a string",
+            ),
+            (
+                json!({"size": 65536}),
+                "size",
+                "invalid value: integer, expected u16",
+            ),
+            (
+                json!({"size": -1}),
+                "size",
+                "invalid value: integer, expected u16",
+            ),
+            (
+                json!({"size": 1.5}),
+                "size",
+                "invalid type: floating point, expected u16",
+            ),
+            (
+                json!({"size": "1"}),
+                "size",
+                "invalid type: string, expected u16",
+            ),
+        ];
+        for (document, path, reason) in cases {
+            assert_eq!(
+                fault(&document),
+                (path.to_owned(), reason.to_owned()),
+                "{document}"
+            );
+        }
+    }
+}
