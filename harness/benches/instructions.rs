@@ -81,7 +81,7 @@ impl Case {
         let ForwardedChain::Present { end_entity, others } = self.decode() else {
             panic!("not decoded");
         };
-        core::iter::once(end_entity)
+        core::iter::once(end_entity.into_der())
             .chain(others.unwrap())
             .collect()
     }

@@ -1,7 +1,5 @@
 //! The verdict on a client's certificate, from what was presented to what may be told about it.
 
-use sha2::{Digest, Sha256};
-
 use crate::error::Refusal;
 use crate::forwarded::ForwardedChain;
 use crate::limits::{NAME_CONSTRAINTS, RequestLimits, SAME_SUBJECT_AND_KEY};
@@ -125,12 +123,12 @@ impl ClientCert {
             fingerprint: None,
             refusal,
         };
-        let (der, others) = match presented {
+        let (end_entity, others) = match presented {
             ForwardedChain::Absent => return nothing_to_hash(Refusal::NotProvided),
             ForwardedChain::Undecodable(refusal) => return nothing_to_hash(refusal),
             ForwardedChain::Present { end_entity, others } => (end_entity, others),
         };
-        let fingerprint = Sha256::digest(&der).into();
+        let fingerprint = end_entity.sha256();
         let refused = |refusal| Self::Unverified {
             fingerprint: Some(fingerprint),
             refusal,
@@ -143,12 +141,12 @@ impl ClientCert {
             Ok(others) => others,
             Err(refusal) => return refused(refusal),
         };
-        if der.len() > limits.payload_bytes {
+        if end_entity.der().len() > limits.payload_bytes {
             return refused(Refusal::PayloadTooLarge {
                 limit_bytes: limits.payload_bytes,
             });
         }
-        let end_entity = match Certificate::parse(der) {
+        let end_entity = match Certificate::parse(end_entity.into_der()) {
             Ok(certificate) => certificate.with_sha256(fingerprint),
             Err(error) => return refused(Refusal::Parse { index: 0, error }),
         };
