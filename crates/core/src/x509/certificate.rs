@@ -4,10 +4,9 @@ use core::hash::{Hash, Hasher};
 use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
-use x509_parser::certificate::X509CertificateParser;
-use x509_parser::nom::Parser;
 
 use super::der::{self, NotDer, Reader, tag};
+use super::extension_list;
 use super::extensions::{Extensions, GeneralSubtree, NameConstraints, PolicyMapping};
 use super::spki::key_kind;
 use super::{GeneralName, KeyKind, Name, ParseError, Span, UnixSeconds};
@@ -43,24 +42,17 @@ impl Certificate {
     /// # Errors
     /// The bytes are not strict DER, not a certificate, or a processed extension is malformed.
     pub fn parse(der: Vec<u8>) -> Result<Self, ParseError> {
+        let structure = |field| move |_: NotDer| ParseError::Structure { field };
         der::check_nesting(&der).map_err(|_| ParseError::NotDer)?;
-        let outer = Outer::read(&der).map_err(|_| ParseError::Structure {
-            field: "certificate",
-        })?;
-        let (rest, parsed) = X509CertificateParser::new()
-            .with_deep_parse_extensions(false)
-            .parse(&der)
-            .map_err(|_| ParseError::Structure {
-                field: "certificate",
-            })?;
-        if !rest.is_empty() {
-            return Err(ParseError::NotDer);
-        }
+        let outer = Outer::read(&der).map_err(structure("certificate"))?;
+        outer.check(&der).map_err(structure("certificate"))?;
+        let [not_before, not_after] = outer.dates.each_ref().map(UnixSeconds::read);
+        let not_before = not_before.map_err(structure("certificate"))?;
+        let not_after = not_after.map_err(structure("certificate"))?;
         // RFC 5280 4.1.1.2
         if outer.signature_algorithm.of(&der) != outer.tbs_signature_algorithm.of(&der) {
             return Err(ParseError::SignatureAlgorithmMismatch);
         }
-        let tbs = &parsed.tbs_certificate;
         if outer.version > 2 {
             return Err(ParseError::Structure { field: "version" });
         }
@@ -72,19 +64,10 @@ impl Certificate {
             Some(explicit) => Extensions::read(explicit)?,
             None => Extensions::default(),
         };
-        let key =
-            key_kind(outer.key_algorithm.of(&der), outer.key_bits.of(&der)).map_err(|_| {
-                ParseError::Structure {
-                    field: "subjectPublicKeyInfo",
-                }
-            })?;
-        let name = |element: &der::Element<'_>, field| {
-            Name::read(element).map_err(|_| ParseError::Structure { field })
-        };
-        let issuer = name(&outer.issuer, "issuer")?;
-        let subject = name(&outer.subject, "subject")?;
-        let not_before = UnixSeconds(tbs.validity().not_before.timestamp());
-        let not_after = UnixSeconds(tbs.validity().not_after.timestamp());
+        let key = key_kind(outer.key_algorithm.of(&der), outer.key_bits.of(&der))
+            .map_err(structure("subjectPublicKeyInfo"))?;
+        let issuer = Name::read(&outer.issuer).map_err(structure("issuer"))?;
+        let subject = Name::read(&outer.subject).map_err(structure("subject"))?;
         Ok(Self {
             version: outer.version,
             tbs: outer.tbs,
@@ -321,7 +304,7 @@ impl Hash for Certificate {
     }
 }
 
-/// Where the parts of RFC 5280 4.1 lie, for what `x509-parser` does not give back as bytes.
+/// Where the parts of RFC 5280 4.1 lie.
 struct Outer<'a> {
     tbs: Span,
     signature_algorithm: Span,
@@ -329,11 +312,14 @@ struct Outer<'a> {
     serial: Span,
     tbs_signature_algorithm: Span,
     version: u32,
+    version_octets: &'a [u8],
     issuer: der::Element<'a>,
+    dates: [der::Element<'a>; 2],
     subject: der::Element<'a>,
     spki: Span,
     key_algorithm: Span,
     key_bits: Span,
+    unique_ids: [Option<der::Element<'a>>; 2],
     extensions: Option<der::Element<'a>>,
 }
 
@@ -346,15 +332,16 @@ impl<'a> Outer<'a> {
         certificate.end()?;
 
         let mut fields = tbs.reader();
-        let version = match fields.optional(tag::context_constructed(0))? {
+        let version_octets = match fields.optional(tag::context_constructed(0))? {
             Some(explicit) => {
                 let mut version = explicit.reader();
-                let number = der::unsigned(version.require(tag::INTEGER)?.content)?;
+                let number = version.require(tag::INTEGER)?.content;
                 version.end()?;
                 number
             }
-            None => 0,
+            None => &[0],
         };
+        let version = der::unsigned(version_octets)?;
         let serial = fields.require(tag::INTEGER)?;
         if !der::is_shortest_integer(serial.content) {
             return Err(NotDer);
@@ -362,13 +349,15 @@ impl<'a> Outer<'a> {
         let tbs_signature_algorithm = fields.require(tag::SEQUENCE)?;
         let issuer = fields.require(tag::SEQUENCE)?;
         let mut validity = fields.require(tag::SEQUENCE)?.reader();
-        time_form(&validity.any()?)?;
-        time_form(&validity.any()?)?;
+        let dates = [validity.any()?, validity.any()?];
+        dates.iter().try_for_each(time_form)?;
         validity.end()?;
         let subject = fields.require(tag::SEQUENCE)?;
         let spki = fields.require(tag::SEQUENCE)?;
-        fields.optional(tag::context(1))?; // issuerUniqueID
-        fields.optional(tag::context(2))?; // subjectUniqueID
+        let unique_ids = [
+            fields.optional(tag::context(1))?,
+            fields.optional(tag::context(2))?,
+        ];
         let extensions = fields.optional(tag::context_constructed(3))?;
         fields.end()?;
 
@@ -384,13 +373,43 @@ impl<'a> Outer<'a> {
             serial: serial.content_span,
             tbs_signature_algorithm: tbs_signature_algorithm.content_span,
             version,
+            version_octets,
             issuer,
+            dates,
             subject,
             spki: spki.span,
             key_algorithm: key_algorithm.content_span,
             key_bits,
+            unique_ids,
             extensions,
         })
+    }
+
+    /// What has no use but belongs to the structure, so that nothing unreadable is passed over.
+    fn check(&self, der: &[u8]) -> Result<(), NotDer> {
+        // 4.1.1.2: an AlgorithmIdentifier begins with its identifier.
+        for algorithm in [
+            self.signature_algorithm,
+            self.tbs_signature_algorithm,
+            self.key_algorithm,
+        ] {
+            if Reader::new(algorithm.of(der)).any()?.is_constructed() {
+                return Err(NotDer);
+            }
+        }
+        // 4.1.2.8: BIT STRINGs, which begin with the number of unused bits.
+        let mut unique_ids = self.unique_ids.iter().flatten();
+        if unique_ids.any(|unique_id| unique_id.content.is_empty()) {
+            return Err(NotDer);
+        }
+        // 4.1.2.1: other versions are told by their number, as far as it is one of 32 bits.
+        if der::significant(self.version_octets).len() > size_of::<u32>() {
+            return Err(NotDer);
+        }
+        match &self.extensions {
+            Some(explicit) => extension_list::check(explicit),
+            None => Ok(()),
+        }
     }
 }
 
@@ -415,5 +434,227 @@ pub(super) fn octets(element: &der::Element<'_>) -> Result<Span, NotDer> {
             element.content_span.end,
         )),
         _ => Err(NotDer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use x509_parser::certificate::X509CertificateParser;
+    use x509_parser::nom::Parser;
+
+    use super::*;
+    use crate::forwarded::pem;
+
+    /// What `x509-parser` says of a certificate that is DER with the outer structure of one: its dates,
+    /// or that it refuses.
+    fn by_x509_parser(der: &[u8]) -> Option<[i64; 2]> {
+        let mut parser = X509CertificateParser::new().with_deep_parse_extensions(false);
+        let (rest, parsed) = parser.parse(der).ok()?;
+        assert!(rest.is_empty());
+        let validity = parsed.validity();
+        Some([&validity.not_before, &validity.not_after].map(|date| date.timestamp()))
+    }
+
+    /// Whether anything is left to compare: the rest is refused before.
+    fn compare(der: &[u8]) -> Option<bool> {
+        der::check_nesting(der).ok()?;
+        let outer = Outer::read(der).ok()?;
+        let dates = outer.dates.each_ref().map(UnixSeconds::read);
+        let ours = match (outer.check(der), dates) {
+            (Ok(()), [Ok(first), Ok(last)]) => Some([first.0, last.0]),
+            _ => None,
+        };
+        assert_eq!(ours, by_x509_parser(der), "{}", der.escape_ascii());
+        Some(ours.is_some())
+    }
+
+    fn certificates() -> Vec<Vec<u8>> {
+        let chains = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/chains");
+        let mut found: Vec<Vec<u8>> = Vec::new();
+        for case in std::fs::read_dir(chains).unwrap() {
+            let Ok(text) = std::fs::read(case.unwrap().path().join("chain.pem")) else {
+                continue;
+            };
+            let bounds = pem::Bounds {
+                blocks: usize::MAX,
+                der_bytes: usize::MAX,
+            };
+            let blocks = pem::blocks(&text, pem::Label::Certificate, pem::Around::AnyText, bounds);
+            found.extend(blocks.unwrap_or_default());
+        }
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    const TAGS: [u8; 15] = [
+        0x01, 0x02, 0x03, 0x04, 0x06, 0x24, 0x30, 0x41, 0x81, 0x82, 0x84, 0x90, 0xa0, 0xa3, 0xb0,
+    ];
+
+    /// One value, and the values in it if it is constructed.
+    #[derive(Clone)]
+    struct Tree {
+        tag: u8,
+        content: Vec<u8>,
+        inside: Vec<Tree>,
+    }
+
+    impl Tree {
+        fn read(element: &der::Element<'_>) -> Self {
+            let mut inside = Vec::new();
+            let mut reader = element.reader();
+            while element.is_constructed() && !reader.is_empty() {
+                inside.push(Self::read(&reader.any().unwrap()));
+            }
+            Self {
+                tag: element.tag,
+                content: element.content.to_vec(),
+                inside,
+            }
+        }
+
+        fn write(&self) -> Vec<u8> {
+            let content = if self.inside.is_empty() {
+                self.content.clone()
+            } else {
+                self.inside.iter().flat_map(Self::write).collect()
+            };
+            let length = content.len().to_be_bytes();
+            let length = &length[length.iter().take_while(|octet| **octet == 0).count()..];
+            let mut der = vec![self.tag];
+            match length {
+                [] => der.push(0),
+                [short @ ..=0x7f] => der.push(*short),
+                long => {
+                    der.push(0x80 | u8::try_from(long.len()).unwrap());
+                    der.extend(long);
+                }
+            }
+            der.extend(content);
+            der
+        }
+
+        /// Some value in it.
+        fn any(&mut self, random: &mut impl FnMut(usize) -> usize) -> &mut Self {
+            if self.inside.is_empty() || random(6) == 0 {
+                return self;
+            }
+            let at = random(self.inside.len());
+            self.inside[at].any(random)
+        }
+
+        fn change(&mut self, random: &mut impl FnMut(usize) -> usize) {
+            let leaf = Self {
+                tag: TAGS[random(TAGS.len())],
+                content: vec![0xff; random(3)],
+                inside: Vec::new(),
+            };
+            let at = random(self.inside.len().max(1));
+            match random(6) {
+                0 => self.tag = TAGS[random(TAGS.len())],
+                1 if at < self.inside.len() => drop(self.inside.remove(at)),
+                2 if at < self.inside.len() => self.inside.insert(at, self.inside[at].clone()),
+                3 if !self.inside.is_empty() => self.inside.insert(at, leaf),
+                4 => {
+                    self.content.truncate(random(7));
+                    self.inside.clear();
+                }
+                _ if self.inside.is_empty() && !self.content.is_empty() => {
+                    let at = random(self.content.len());
+                    self.content[at] = u8::try_from(random(256)).unwrap();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// All trees that differ from this one in that a value is put before, or in the place of, another.
+    fn each_with(tree: &Tree, value: &Tree, see: &mut impl FnMut(&Tree)) {
+        fn at(root: &Tree, way: &[usize], value: &Tree, replaces: bool) -> Tree {
+            let mut root = root.clone();
+            let mut place = &mut root;
+            let (last, way) = way.split_last().unwrap();
+            for step in way {
+                place = &mut place.inside[*step];
+            }
+            place.inside.insert(*last, value.clone());
+            if replaces && last + 1 < place.inside.len() {
+                place.inside.remove(last + 1);
+            }
+            root
+        }
+        let mut open = vec![(tree, Vec::new())];
+        while let Some((place, way)) = open.pop() {
+            for step in 0..=place.inside.len() {
+                let way = [way.as_slice(), &[step]].concat();
+                if let Some(inside) = place.inside.get(step).filter(|one| !one.inside.is_empty()) {
+                    open.push((inside, way.clone()));
+                }
+                for replaces in [false, true] {
+                    see(&at(tree, &way, value, replaces));
+                }
+            }
+        }
+    }
+
+    /// The one reader accepts what the other does, but for what is always refused before.
+    #[test]
+    fn what_x509_parser_refuses_is_refused() {
+        let certificates = certificates();
+        assert!(certificates.len() > 200);
+        let mut seen = [0_usize; 2];
+        let mut count = |der: &[u8]| {
+            if let Some(accepted) = compare(der) {
+                seen[usize::from(accepted)] += 1;
+            }
+        };
+        // xorshift: the same in every run.
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % u64::try_from(below).unwrap()).unwrap()
+        };
+        let rounds = std::env::var("MTLS_GATE_ROUNDS");
+        let rounds: usize = rounds.map_or(10, |rounds| rounds.parse().unwrap());
+        let tree = Tree::read(&Reader::new(&certificates[0]).any().unwrap());
+        for tag in TAGS {
+            for content in [
+                &[][..],
+                &[0],
+                &[0xff],
+                &[1, 0, 0, 0, 0],
+                &[2, 1, 1],
+                &[2, 5, 0, 255, 0, 0, 0],
+                &[2, 5, 1, 0, 0, 0, 0],
+            ] {
+                let value = Tree {
+                    tag,
+                    content: content.to_vec(),
+                    inside: Vec::new(),
+                };
+                each_with(&tree, &value, &mut |tree| count(&tree.write()));
+            }
+        }
+        for der in &certificates {
+            count(der);
+            let tree = Tree::read(&Reader::new(der).any().unwrap());
+            assert_eq!(&tree.write(), der);
+            for _ in 0..rounds {
+                let mut changed = der.clone();
+                for _ in 0..=random(2) {
+                    let at = random(der.len());
+                    changed[at] = u8::try_from(random(256)).unwrap();
+                }
+                count(&changed);
+                let mut changed = tree.clone();
+                for _ in 0..=random(2) {
+                    changed.any(&mut random).change(&mut random);
+                }
+                count(&changed.write());
+            }
+        }
+        assert!(seen[0] > 100 && seen[1] > 1000, "{seen:?}");
     }
 }
