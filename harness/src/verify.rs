@@ -400,7 +400,7 @@ impl<'a> Verdict<'a> {
                 } else {
                     ""
                 };
-                let whole = core::iter::once(&**end_entity).chain(path).collect();
+                let whole = core::iter::once(end_entity).chain(path).collect();
                 (reason.to_owned(), whole)
             }
         };

@@ -20,6 +20,7 @@ use crate::error::Refusal;
 use crate::forwarded::header::Relay;
 use crate::forwarded::{ForwardedChain, Presented};
 use crate::judged::Judged;
+use crate::known_issuers::KnownIssuers;
 use crate::path::{self, Backend, Signatures};
 use crate::relay::{Forwarded, RelayFault, RelayRule};
 use crate::trust::Trust;
@@ -44,6 +45,7 @@ pub struct Pipeline {
 struct Memory {
     verdicts: Verdicts,
     signatures: path::Memory,
+    issuers: KnownIssuers,
     client_dates: Dates,
     relay_dates: Dates,
 }
@@ -212,6 +214,7 @@ impl Pipeline {
             &self.config.policy,
             &self.config.limits,
             Signatures::new(&self.backend, signatures),
+            self.memory.as_deref().map(|memory| &memory.issuers),
             validation_time,
             &mut window,
             &mut (),
@@ -236,7 +239,8 @@ impl Memory {
         let relay = config.forwarded.as_ref().and_then(Forwarded::trust);
         Some(Self {
             verdicts: Verdicts::new(eighth.saturating_mul(4), eighth),
-            signatures: path::Memory::new(backend.prepare, eighth, eighth.saturating_mul(2)),
+            signatures: path::Memory::new(backend.prepare, eighth / 2, eighth.saturating_mul(2)),
+            issuers: KnownIssuers::new(eighth / 2),
             client_dates: dates(config.trust.as_ref()),
             relay_dates: dates(relay),
         })

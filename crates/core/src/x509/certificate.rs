@@ -1,7 +1,7 @@
 //! One certificate, parsed.
 
 use core::hash::{Hash, Hasher};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 
@@ -15,9 +15,12 @@ use super::{GeneralName, KeyKind, Name, ParseError, Span, UnixSeconds};
 const POINT_BYTES: usize = 4 * 1024;
 
 /// A certificate (RFC 5280 4.1) with its DER and the fields that matter here. Nothing is proven by
-/// it being parsed.
+/// it being parsed. Copies share what was parsed.
 #[derive(Clone, Debug)]
-pub struct Certificate {
+pub struct Certificate(Arc<Parsed>);
+
+#[derive(Debug)]
+struct Parsed {
     der: Box<[u8]>,
     version: u32,
     tbs: Span,
@@ -68,7 +71,7 @@ impl Certificate {
             .map_err(structure("subjectPublicKeyInfo"))?;
         let issuer = Name::read(&outer.issuer).map_err(structure("issuer"))?;
         let subject = Name::read(&outer.subject).map_err(structure("subject"))?;
-        Ok(Self {
+        Ok(Self(Arc::new(Parsed {
             version: outer.version,
             tbs: outer.tbs,
             signature_algorithm: outer.signature_algorithm,
@@ -85,109 +88,109 @@ impl Certificate {
             extensions,
             sha256: OnceLock::new(),
             der: der.into_boxed_slice(),
-        })
+        })))
     }
 
     /// The whole certificate.
     #[must_use]
     pub fn der(&self) -> &[u8] {
-        &self.der
+        &self.0.der
     }
 
     /// The version as it is encoded: 2 is version 3.
     #[must_use]
     pub fn version(&self) -> u32 {
-        self.version
+        self.0.version
     }
 
     /// The signed part, tag and length included.
     #[must_use]
     pub fn tbs(&self) -> &[u8] {
-        self.tbs.of(&self.der)
+        self.0.tbs.of(&self.0.der)
     }
 
     /// The signature's AlgorithmIdentifier, without its outer tag and length.
     #[must_use]
     pub fn signature_algorithm(&self) -> &[u8] {
-        self.signature_algorithm.of(&self.der)
+        self.0.signature_algorithm.of(&self.0.der)
     }
 
     /// The signature's octets.
     #[must_use]
     pub fn signature(&self) -> &[u8] {
-        self.signature.of(&self.der)
+        self.0.signature.of(&self.0.der)
     }
 
     /// The content octets of the serial number's INTEGER, a leading sign octet included.
     #[must_use]
     pub fn serial(&self) -> &[u8] {
-        self.serial.of(&self.der)
+        self.0.serial.of(&self.0.der)
     }
 
     /// The issuer's name.
     #[must_use]
     pub fn issuer(&self) -> &Name {
-        &self.issuer
+        &self.0.issuer
     }
 
     /// The subject's name.
     #[must_use]
     pub fn subject(&self) -> &Name {
-        &self.subject
+        &self.0.subject
     }
 
     /// The DER of a name of this certificate, tag and length included.
     #[must_use]
     pub fn name_der(&self, name: &Name) -> &[u8] {
-        name.span().of(&self.der)
+        name.span().of(&self.0.der)
     }
 
     /// First second of the validity.
     #[must_use]
     pub fn not_before(&self) -> UnixSeconds {
-        self.not_before
+        self.0.not_before
     }
 
     /// Last second of the validity.
     #[must_use]
     pub fn not_after(&self) -> UnixSeconds {
-        self.not_after
+        self.0.not_after
     }
 
     /// The SubjectPublicKeyInfo, tag and length included.
     #[must_use]
     pub fn spki(&self) -> &[u8] {
-        self.spki.of(&self.der)
+        self.0.spki.of(&self.0.der)
     }
 
     /// The public key's AlgorithmIdentifier, without its outer tag and length.
     #[must_use]
     pub fn key_algorithm(&self) -> &[u8] {
-        self.key_algorithm.of(&self.der)
+        self.0.key_algorithm.of(&self.0.der)
     }
 
     /// The octets of the public key's BIT STRING.
     #[must_use]
     pub fn key_bits(&self) -> &[u8] {
-        self.key_bits.of(&self.der)
+        self.0.key_bits.of(&self.0.der)
     }
 
     /// The public key's kind and size.
     #[must_use]
     pub fn key(&self) -> KeyKind {
-        self.key
+        self.0.key
     }
 
     /// What the extensions say.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
-        &self.extensions
+        &self.0.extensions
     }
 
     /// The bytes of a span that one of this certificate's fields holds.
     #[must_use]
     pub fn bytes(&self, span: Span) -> &[u8] {
-        span.of(&self.der)
+        span.of(&self.0.der)
     }
 
     /// The URI subject alternative names, in order.
@@ -210,7 +213,8 @@ impl Certificate {
         &'a self,
         pick: impl Fn(&'a GeneralName) -> Option<Span> + 'a,
     ) -> impl Iterator<Item = &'a [u8]> {
-        self.extensions
+        self.0
+            .extensions
             .subject_alt_names
             .iter()
             .filter_map(pick)
@@ -220,19 +224,19 @@ impl Certificate {
     /// RFC 5280 3.2: subject and issuer are the same name.
     #[must_use]
     pub fn is_self_issued(&self) -> bool {
-        self.subject.matches(&self.issuer)
+        self.0.subject.matches(&self.0.issuer)
     }
 
     /// About what it holds in memory: the DER, two names in canonical form, and lists whose entries
     /// may be larger than their DER.
     pub(crate) fn bytes_held(&self) -> usize {
-        let extensions = &self.extensions;
+        let extensions = &self.0.extensions;
         let policies = extensions.certificate_policies.as_ref().map_or(0, Vec::len);
         let points = extensions.crl_distribution_points.as_ref();
         let points = points.and_then(|points| points.points.as_ref());
         let constraints = extensions.name_constraints.as_ref();
         let lists = [
-            (3, self.der.len()),
+            (3, self.0.der.len()),
             (size_of::<GeneralName>(), extensions.subject_alt_names.len()),
             (size_of::<Span>(), policies),
             (size_of::<PolicyMapping>(), extensions.policy_mappings.len()),
@@ -244,21 +248,24 @@ impl Certificate {
         ];
         lists
             .into_iter()
-            .fold(size_of::<Self>(), |sum, (each, count)| {
+            .fold(size_of::<Parsed>(), |sum, (each, count)| {
                 sum.saturating_add(count.saturating_mul(each))
             })
     }
 
     /// The same; its SHA-256 is known already.
-    pub(crate) fn with_sha256(mut self, sha256: [u8; 32]) -> Self {
-        self.sha256 = OnceLock::from(sha256);
+    pub(crate) fn with_sha256(self, sha256: [u8; 32]) -> Self {
+        self.0.sha256.get_or_init(|| sha256);
         self
     }
 
     /// SHA-256 of the DER, worked out once.
     #[must_use]
     pub fn sha256(&self) -> [u8; 32] {
-        *self.sha256.get_or_init(|| Sha256::digest(&self.der).into())
+        *self
+            .0
+            .sha256
+            .get_or_init(|| Sha256::digest(&self.0.der).into())
     }
 }
 
@@ -292,7 +299,7 @@ impl<'a> SubjectPublicKey<'a> {
 /// The same bytes.
 impl PartialEq for Certificate {
     fn eq(&self, other: &Self) -> bool {
-        self.der == other.der
+        Arc::ptr_eq(&self.0, &other.0) || self.0.der == other.0.der
     }
 }
 
@@ -300,7 +307,7 @@ impl Eq for Certificate {}
 
 impl Hash for Certificate {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.der.hash(state);
+        self.0.der.hash(state);
     }
 }
 
