@@ -231,6 +231,46 @@ fn the_same_again_verifies_nothing() {
     assert_eq!(cost(&first, Outcome::Forward), 0);
 }
 
+/// What is known of an issuer is known of all its bytes: of its name, its key or its signature alone
+/// nothing follows.
+#[test]
+fn a_known_issuer_is_all_of_its_bytes() {
+    let _alone = count_alone();
+    let root = Cert::ca("root").self_signed();
+    let issuer = Cert::ca("issuer").by(&root);
+    let client = Cert::client("client").by(&issuer).der;
+    let knows = pipeline(document(&pem(&root)), BYTES, BACKEND);
+    let forgets = pipeline(document(&pem(&root)), 0, BACKEND);
+    let verified = |others: &[&[u8]]| {
+        let others = others.iter().map(|der| der.to_vec());
+        let chain: Vec<_> = std::iter::once(client.clone()).chain(others).collect();
+        let known = run(&knows, &chain, NOW);
+        assert_eq!(known.report, run(&forgets, &chain, NOW).report);
+        assert_eq!(known.variables, run(&forgets, &chain, NOW).variables);
+        known.report.verified
+    };
+    let impostor = Cert::ca("issuer").by(&Cert::ca("root").self_signed()).der;
+    let reissued = Cert::ca("issuer")
+        .key(issuer.cert.key.clone())
+        .by(&root)
+        .der;
+    let other_key = Cert::ca("issuer").by(&root).der;
+    assert!(!verified(&[&impostor]));
+    assert!(verified(&[&issuer.der]));
+    assert!(!verified(&[&impostor]));
+    assert!(!verified(&[&other_key]));
+    for beside in [&impostor, &other_key, &reissued, &root.der] {
+        assert!(verified(&[&issuer.der, beside]));
+        assert!(verified(&[beside, &issuer.der]));
+    }
+    for at in 0..issuer.der.len() {
+        let mut changed = issuer.der.clone();
+        changed[at] ^= 1;
+        assert!(!verified(&[&changed]), "octet {at}");
+    }
+    assert!(verified(&[&issuer.der]));
+}
+
 /// Whoever has no trusted certificate pushes out nobody's verdict.
 #[test]
 fn refusals_push_out_refusals_only() {

@@ -262,3 +262,79 @@ impl Whose {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls_pki_types::{
+        AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id,
+    };
+    use serde_json::json;
+
+    use super::*;
+    use crate::forwarded::pem::{self, Around, Bounds, Label};
+    use crate::path::Algorithms;
+
+    /// Whatever is signed.
+    #[derive(Debug)]
+    struct Unread;
+
+    impl SignatureVerificationAlgorithm for Unread {
+        fn verify_signature(&self, _: &[u8], _: &[u8], _: &[u8]) -> Result<(), InvalidSignature> {
+            Ok(())
+        }
+
+        fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+            alg_id::ECDSA_P256
+        }
+
+        fn signature_alg_id(&self) -> AlgorithmIdentifier {
+            alg_id::ECDSA_SHA256
+        }
+    }
+
+    const UNREAD: Algorithms = &[&Unread];
+
+    /// Whoever has no trusted certificate adds nothing, and pushes nothing out.
+    #[test]
+    fn only_proven_issuers_are_known() {
+        let chain = |text: &str| {
+            let bounds = Bounds {
+                blocks: 9,
+                der_bytes: 99_999,
+            };
+            pem::blocks(text.as_bytes(), Label::Certificate, Around::Nothing, bounds).unwrap()
+        };
+        let good = chain(include_str!(
+            "../../../testdata/chains/one_intermediate/chain.pem"
+        ));
+        let expired = chain(include_str!(
+            "../../../testdata/chains/expired_intermediate/chain.pem"
+        ));
+        let anchor = include_str!("../../../testdata/chains/one_intermediate/anchors.pem");
+        let document = json!({
+            "trustConfig": {"trustStores": [{"trustAnchors": [{"pemCertificate": anchor}]}]},
+            "serverTlsPolicy": {"mtlsPolicy": {"clientValidationMode": "REJECT_INVALID"}},
+        });
+        let config = Config::from_bytes(document.to_string().as_bytes()).unwrap();
+        let pipeline = Pipeline::new(config, UNREAD);
+        let issuers = &pipeline.memory.as_ref().unwrap().issuers;
+        let verified = |chain: &[&[u8]]| {
+            let time = Some(UnixSeconds(1_795_262_400));
+            let presented = Presented::Tls(chain);
+            let decision = pipeline.run(&presented, &Request::default(), time);
+            decision.report.verified
+        };
+        assert!(!verified(&[&expired[0], &expired[1]]));
+        assert!(!verified(&[&good[0], &expired[1]]));
+        assert!(issuers.get(&expired[1]).is_none());
+        assert!(issuers.get(&good[1]).is_none());
+        assert!(verified(&[&good[0], &expired[1], &good[1]]));
+        assert!(issuers.get(&expired[1]).is_none());
+        let known = issuers.get(&good[1]).unwrap();
+        assert_eq!(known.der(), good[1]);
+        let mut changed = good[1].clone();
+        changed[0] ^= 1;
+        assert!(issuers.get(&changed).is_none());
+        assert!(issuers.get(&good[0]).is_none());
+    }
+}
