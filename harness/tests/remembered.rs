@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use mtls_gate::fixtures::keys::Key;
 use mtls_gate::fixtures::mint::Cert;
 use mtls_gate::goldens::{self, Golden};
 use mtls_gate::testbed::front::pem;
@@ -249,19 +250,24 @@ fn a_known_issuer_is_all_of_its_bytes() {
         assert_eq!(known.variables, run(&forgets, &chain, NOW).variables);
         known.report.verified
     };
-    let impostor = Cert::ca("issuer").by(&Cert::ca("root").self_signed()).der;
-    let reissued = Cert::ca("issuer")
-        .key(issuer.cert.key.clone())
-        .by(&root)
-        .der;
-    let other_key = Cert::ca("issuer").by(&root).der;
-    assert!(!verified(&[&impostor]));
-    assert!(verified(&[&issuer.der]));
-    assert!(!verified(&[&impostor]));
-    assert!(!verified(&[&other_key]));
-    for beside in [&impostor, &other_key, &reissued, &root.der] {
-        assert!(verified(&[&issuer.der, beside]));
-        assert!(verified(&[beside, &issuer.der]));
+    // Of the same name: signed by a stranger, or for another key.
+    let key = |label| Key::p256(label);
+    let stranger = Cert::ca("root").key(key("stranger")).self_signed();
+    let impostors = [
+        Cert::ca("issuer").key(key("another")).by(&stranger).der,
+        Cert::ca("issuer").key(key("another")).by(&root).der,
+        Cert::ca("issuer").by(&stranger).der,
+        // Of the same key too, and signed by the root.
+        Cert::ca("issuer").expired().by(&root).der,
+        Cert::ca("issuer").basic_constraints(None).by(&root).der,
+    ];
+    for _ in 0..2 {
+        for impostor in &impostors {
+            assert!(!verified(&[impostor]));
+            assert!(verified(&[&issuer.der, impostor]));
+            assert!(verified(&[impostor, &issuer.der]));
+            assert!(verified(&[&issuer.der, &root.der]));
+        }
     }
     for at in 0..issuer.der.len() {
         let mut changed = issuer.der.clone();
