@@ -12,7 +12,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 kept=harness/benches/instructions.txt
-cases=(decode parse judge variables request_warm request_cold request_cold_rustcrypto)
+cases=(decode parse judge variables request_warm request_new request_cold request_cold_rustcrypto)
 times=100
 
 if ! have valgrind && ! { can_apt && apt_install valgrind && have valgrind; }; then

@@ -178,7 +178,7 @@ fn check_verified(
                 .is_none_or(|usage| usage.key_cert_sign())
         );
     }
-    let below: Vec<&Certificate> = std::iter::once(end_entity.as_ref())
+    let below: Vec<&Certificate> = std::iter::once(end_entity)
         .chain(issuers)
         .collect();
     for (subject, issuer) in below.iter().zip(path) {

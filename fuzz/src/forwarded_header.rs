@@ -4,7 +4,7 @@
 use mtls_gate_core::forwarded::connection::Connection;
 use mtls_gate_core::forwarded::header::{Chain, Encoding, Format, HeaderSource, Relay};
 use mtls_gate_core::forwarded::pem::{self, Around, Bounds, Label};
-use mtls_gate_core::forwarded::{ForwardedChain, xfcc};
+use mtls_gate_core::forwarded::{EndEntity, ForwardedChain, xfcc};
 use mtls_gate_core::limits::RequestLimits;
 use sha2::{Digest, Sha256};
 
@@ -68,9 +68,9 @@ pub fn run(data: &[u8]) {
         }
         ForwardedChain::Undecodable(refusal) => assert!(is_one_line(&refusal.to_string())),
         ForwardedChain::Present { end_entity, others } => {
-            check_end_entity(&connection, end_entity, &limits);
+            check_end_entity(&connection, end_entity.der(), &limits);
             match others {
-                Ok(others) => check_others(end_entity, others, &limits),
+                Ok(others) => check_others(end_entity.der(), others, &limits),
                 Err(refusal) => assert!(is_one_line(&refusal.to_string())),
             }
         }
@@ -101,16 +101,16 @@ fn check_forwarded(input: &Input, relay: Relay, limits: &RequestLimits) {
         ForwardedChain::Absent => {}
         ForwardedChain::Undecodable(refusal) => assert!(is_one_line(&refusal.to_string())),
         ForwardedChain::Present { end_entity, others } => {
-            assert!(!end_entity.is_empty());
+            assert!(!end_entity.der().is_empty());
             if matches!(source.format, Format::Xfcc { .. }) {
-                let digest = Some(Sha256::digest(end_entity).into());
+                let digest = Some(Sha256::digest(end_entity.der()).into());
                 assert_ne!(
                     relay.digest, digest,
                     "the relay's certificate is not the client's"
                 );
             }
             match others {
-                Ok(others) => check_others(end_entity, others, limits),
+                Ok(others) => check_others(end_entity.der(), others, limits),
                 Err(refusal) => assert!(is_one_line(&refusal.to_string())),
             }
         }
@@ -205,7 +205,7 @@ fn check_end_entity(connection: &Connection<'_>, end_entity: &[u8], limits: &Req
             ..*connection
         };
         let expected = ForwardedChain::Present {
-            end_entity: end_entity.to_vec(),
+            end_entity: EndEntity::new(end_entity.to_vec()),
             others: Ok(Vec::new()),
         };
         match without_header.decode(limits) {
@@ -213,7 +213,7 @@ fn check_end_entity(connection: &Connection<'_>, end_entity: &[u8], limits: &Req
             chain @ ForwardedChain::Present { others: Ok(_), .. } => assert_eq!(chain, expected),
             ForwardedChain::Present {
                 end_entity: same, ..
-            } => assert_eq!(same, end_entity),
+            } => assert_eq!(same.der(), end_entity),
             other => panic!("without the header: {other:?}"),
         }
     } else {

@@ -43,7 +43,7 @@ pub fn verified(chain: &[u8]) -> ClientCert {
         .into_iter()
         .map(|der| Certificate::parse(der).expect("a golden case can be parsed"));
     ClientCert::Verified {
-        end_entity: Box::new(chain.next().expect("a golden case has an end entity")),
+        end_entity: chain.next().expect("a golden case has an end entity"),
         path: chain.collect(),
     }
 }

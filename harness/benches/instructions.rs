@@ -2,8 +2,14 @@
 //!
 //! Signatures count as good unread where the name does not say otherwise: those of a crypto provider
 //! would hide everything else.
-#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing
+)]
 
+use std::cell::Cell;
 use std::hint::black_box;
 
 use mtls_gate::goldens::{self, header_of};
@@ -45,6 +51,9 @@ impl SignatureVerificationAlgorithm for Unread {
 
 const UNREAD: Algorithms = &[&Unread];
 
+/// As many as fill the memory for verdicts several times.
+const CLIENTS: usize = 400;
+
 struct Case {
     time: UnixSeconds,
     header: String,
@@ -81,7 +90,7 @@ impl Case {
         let ForwardedChain::Present { end_entity, others } = self.decode() else {
             panic!("not decoded");
         };
-        core::iter::once(end_entity)
+        core::iter::once(end_entity.into_der())
             .chain(others.unwrap())
             .collect()
     }
@@ -97,9 +106,16 @@ impl Case {
         )
     }
 
-    fn request(&self, pipeline: &Pipeline) {
+    /// The header as other clients of the same CAs would have it: new to the verdicts that are
+    /// remembered, and the certificates are the same.
+    fn new_clients(&self) -> Vec<String> {
+        let header = |number| format!("{};URI=spiffe://bench.test/{number:06}", self.header);
+        (0..CLIENTS).map(header).collect()
+    }
+
+    fn request(&self, pipeline: &Pipeline, header: &str) {
         let headers: [(&[u8], &[u8]); 3] = [
-            (b"x-forwarded-client-cert", self.header.as_bytes()),
+            (b"x-forwarded-client-cert", header.as_bytes()),
             (b"user-agent", b"bench"),
             (b"accept", b"*/*"),
         ];
@@ -130,7 +146,17 @@ fn main() {
     let ders = case.ders();
     let verified = case.judge(&cold);
     assert!(verified.is_verified());
-    case.request(&warm);
+    case.request(&warm, &case.header);
+    let small = Case::pipeline(1 << 20, UNREAD);
+    let clients = case.new_clients();
+    clients
+        .iter()
+        .for_each(|header| case.request(&small, header));
+    let turn = Cell::new(0);
+    let request_new = || {
+        turn.set((turn.get() + 1) % clients.len());
+        case.request(&small, &clients[turn.get()]);
+    };
     let decode = || drop(black_box(case.decode()));
     let parse = || {
         for der in &ders {
@@ -139,16 +165,17 @@ fn main() {
     };
     let judge = || drop(black_box(case.judge(&cold)));
     let variables = || drop(black_box(Variables::from(&verified)));
-    let request_cold = || case.request(&cold);
-    let request_warm = || case.request(&warm);
-    let request_rustcrypto = || case.request(&rustcrypto);
-    let cases: [(&str, &dyn Fn()); 7] = [
+    let request_cold = || case.request(&cold, &case.header);
+    let request_warm = || case.request(&warm, &case.header);
+    let request_rustcrypto = || case.request(&rustcrypto, &case.header);
+    let cases: [(&str, &dyn Fn()); 8] = [
         ("decode", &decode),
         ("parse", &parse),
         ("judge", &judge),
         ("variables", &variables),
         ("request_cold", &request_cold),
         ("request_warm", &request_warm),
+        ("request_new", &request_new),
         ("request_cold_rustcrypto", &request_rustcrypto),
     ];
     for (of, work) in cases {

@@ -277,8 +277,9 @@ fn presented(
         ForwardedChain::Absent | ForwardedChain::Undecodable(_) => Vec::new(),
         ForwardedChain::Present { end_entity, others } => {
             let others = others.iter().flatten();
-            let all = core::iter::once(end_entity).chain(others);
-            all.map(|der| hex(&Sha256::digest(der))).collect()
+            let others = others.map(|der| Sha256::digest(der).into());
+            let all = core::iter::once(end_entity.sha256()).chain(others);
+            all.map(|digest: [u8; 32]| hex(&digest)).collect()
         }
     };
     let presented = Presented {
@@ -399,7 +400,7 @@ impl<'a> Verdict<'a> {
                 } else {
                     ""
                 };
-                let whole = core::iter::once(&**end_entity).chain(path).collect();
+                let whole = core::iter::once(end_entity).chain(path).collect();
                 (reason.to_owned(), whole)
             }
         };

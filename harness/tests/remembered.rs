@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use mtls_gate::fixtures::keys::Key;
 use mtls_gate::fixtures::mint::Cert;
 use mtls_gate::goldens::{self, Golden};
 use mtls_gate::testbed::front::pem;
@@ -229,6 +230,51 @@ fn the_same_again_verifies_nothing() {
         assert_eq!(run(&gate, &first, None).outcome, Outcome::Close);
     }
     assert_eq!(cost(&first, Outcome::Forward), 0);
+}
+
+/// What is known of an issuer is known of all its bytes: of its name, its key or its signature alone
+/// nothing follows.
+#[test]
+fn a_known_issuer_is_all_of_its_bytes() {
+    let _alone = count_alone();
+    let root = Cert::ca("root").self_signed();
+    let issuer = Cert::ca("issuer").by(&root);
+    let client = Cert::client("client").by(&issuer).der;
+    let knows = pipeline(document(&pem(&root)), BYTES, BACKEND);
+    let forgets = pipeline(document(&pem(&root)), 0, BACKEND);
+    let verified = |others: &[&[u8]]| {
+        let others = others.iter().map(|der| der.to_vec());
+        let chain: Vec<_> = std::iter::once(client.clone()).chain(others).collect();
+        let known = run(&knows, &chain, NOW);
+        assert_eq!(known.report, run(&forgets, &chain, NOW).report);
+        assert_eq!(known.variables, run(&forgets, &chain, NOW).variables);
+        known.report.verified
+    };
+    // Of the same name: signed by a stranger, or for another key.
+    let key = |label| Key::p256(label);
+    let stranger = Cert::ca("root").key(key("stranger")).self_signed();
+    let impostors = [
+        Cert::ca("issuer").key(key("another")).by(&stranger).der,
+        Cert::ca("issuer").key(key("another")).by(&root).der,
+        Cert::ca("issuer").by(&stranger).der,
+        // Of the same key too, and signed by the root.
+        Cert::ca("issuer").expired().by(&root).der,
+        Cert::ca("issuer").basic_constraints(None).by(&root).der,
+    ];
+    for _ in 0..2 {
+        for impostor in &impostors {
+            assert!(!verified(&[impostor]));
+            assert!(verified(&[&issuer.der, impostor]));
+            assert!(verified(&[impostor, &issuer.der]));
+            assert!(verified(&[&issuer.der, &root.der]));
+        }
+    }
+    for at in 0..issuer.der.len() {
+        let mut changed = issuer.der.clone();
+        changed[at] ^= 1;
+        assert!(!verified(&[&changed]), "octet {at}");
+    }
+    assert!(verified(&[&issuer.der]));
 }
 
 /// Whoever has no trusted certificate pushes out nobody's verdict.

@@ -1,9 +1,8 @@
 //! The verdict on a client's certificate, from what was presented to what may be told about it.
 
-use sha2::{Digest, Sha256};
-
 use crate::error::Refusal;
 use crate::forwarded::ForwardedChain;
+use crate::known_issuers::KnownIssuers;
 use crate::limits::{NAME_CONSTRAINTS, RequestLimits, SAME_SUBJECT_AND_KEY};
 use crate::path::{self, Observer, Policy, Signatures};
 use crate::trust::{Trust, TrustStore};
@@ -26,7 +25,7 @@ pub enum ClientCert {
     /// Verified: a path leads to a trust anchor, or the certificate is on the allowlist.
     Verified {
         /// The client's own certificate.
-        end_entity: Box<Certificate>,
+        end_entity: Certificate,
         /// The path that was built, end entity left out, anchor last; empty for an allowlisted
         /// certificate.
         path: Vec<Certificate>,
@@ -57,10 +56,14 @@ impl ClientCert {
         match self {
             Self::Off => 0,
             Self::Unverified { .. } => size_of::<Refusal>(),
-            Self::Verified { end_entity, path } => core::iter::once(&**end_entity)
-                .chain(path)
-                .map(Certificate::bytes_held)
-                .fold(0, usize::saturating_add),
+            Self::Verified { end_entity, path } => {
+                // The anchor is the configuration's.
+                let intermediates = path.split_last().map_or(&[][..], |(_, below)| below);
+                core::iter::once(end_entity)
+                    .chain(intermediates)
+                    .map(Certificate::bytes_held)
+                    .fold(size_of_val(path.as_slice()), usize::saturating_add)
+            }
         }
     }
 
@@ -102,6 +105,7 @@ impl ClientCert {
             policy,
             limits,
             signatures.into(),
+            None,
             validation_time,
             &mut Window::ALWAYS.clone(),
             observer,
@@ -116,6 +120,7 @@ impl ClientCert {
         policy: &Policy,
         limits: &RequestLimits,
         signatures: Signatures<'_>,
+        known: Option<&KnownIssuers>,
         validation_time: Option<UnixSeconds>,
         window: &mut Window,
         observer: &mut impl Observer,
@@ -125,12 +130,12 @@ impl ClientCert {
             fingerprint: None,
             refusal,
         };
-        let (der, others) = match presented {
+        let (end_entity, others) = match presented {
             ForwardedChain::Absent => return nothing_to_hash(Refusal::NotProvided),
             ForwardedChain::Undecodable(refusal) => return nothing_to_hash(refusal),
             ForwardedChain::Present { end_entity, others } => (end_entity, others),
         };
-        let fingerprint = Sha256::digest(&der).into();
+        let fingerprint = end_entity.sha256();
         let refused = |refusal| Self::Unverified {
             fingerprint: Some(fingerprint),
             refusal,
@@ -143,24 +148,24 @@ impl ClientCert {
             Ok(others) => others,
             Err(refusal) => return refused(refusal),
         };
-        if der.len() > limits.payload_bytes {
+        if end_entity.der().len() > limits.payload_bytes {
             return refused(Refusal::PayloadTooLarge {
                 limit_bytes: limits.payload_bytes,
             });
         }
-        let end_entity = match Certificate::parse(der) {
+        let end_entity = match Certificate::parse(end_entity.into_der()) {
             Ok(certificate) => certificate.with_sha256(fingerprint),
             Err(error) => return refused(Refusal::Parse { index: 0, error }),
         };
         // 3. The allowlist counts before every other rule.
         if trust.is_allowlisted(end_entity.der()) {
             return Self::Verified {
-                end_entity: Box::new(end_entity),
+                end_entity,
                 path: Vec::new(),
             };
         }
-        let others = match parse_others(others) {
-            Ok(others) => others,
+        let (others, all_known) = match parse_others(others, known) {
+            Ok(parsed) => parsed,
             Err(refusal) => return refused(refusal),
         };
         // 4. Keys and sizes of the PKI.
@@ -192,30 +197,37 @@ impl ClientCert {
         );
         match built {
             Ok(built) => {
-                let path = built
-                    .certificates()
-                    .iter()
-                    .skip(1)
-                    .map(|certificate| (*certificate).clone())
-                    .collect();
-                Self::Verified {
-                    end_entity: Box::new(end_entity),
-                    path,
+                let path = built.certificates().iter().skip(1);
+                let path: Vec<Certificate> = path.copied().cloned().collect();
+                if let Some(known) = known
+                    && !all_known
+                {
+                    known.keep(others.iter().filter(|other| path.contains(other)));
                 }
+                Self::Verified { end_entity, path }
             }
             Err(error) => refused(error.into()),
         }
     }
 }
 
-fn parse_others(others: Vec<Vec<u8>>) -> Result<Vec<Certificate>, Refusal> {
-    let parse = |(index, der): (usize, Vec<u8>)| {
-        Certificate::parse(der).map_err(|error| Refusal::Parse {
-            index: index.saturating_add(1),
-            error,
-        })
-    };
-    others.into_iter().enumerate().map(parse).collect()
+/// And whether all of them were known.
+fn parse_others(
+    others: Vec<Vec<u8>>,
+    known: Option<&KnownIssuers>,
+) -> Result<(Vec<Certificate>, bool), Refusal> {
+    let mut all_known = true;
+    let mut parsed = Vec::with_capacity(others.len());
+    for (index, der) in (1_usize..).zip(others) {
+        parsed.push(match known.and_then(|known| known.get(&der)) {
+            Some(certificate) => certificate,
+            None => {
+                all_known = false;
+                Certificate::parse(der).map_err(|error| Refusal::Parse { index, error })?
+            }
+        });
+    }
+    Ok((parsed, all_known))
 }
 
 /// Google: algorithm before size before curve, whichever presented certificate has the fault.

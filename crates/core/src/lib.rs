@@ -15,6 +15,7 @@ pub mod error;
 pub mod forwarded;
 pub mod headers;
 pub mod judged;
+mod known_issuers;
 pub mod limits;
 pub mod mend;
 pub mod path;

@@ -20,6 +20,7 @@ use crate::error::Refusal;
 use crate::forwarded::header::Relay;
 use crate::forwarded::{ForwardedChain, Presented};
 use crate::judged::Judged;
+use crate::known_issuers::KnownIssuers;
 use crate::path::{self, Backend, Signatures};
 use crate::relay::{Forwarded, RelayFault, RelayRule};
 use crate::trust::Trust;
@@ -44,6 +45,7 @@ pub struct Pipeline {
 struct Memory {
     verdicts: Verdicts,
     signatures: path::Memory,
+    issuers: KnownIssuers,
     client_dates: Dates,
     relay_dates: Dates,
 }
@@ -212,6 +214,7 @@ impl Pipeline {
             &self.config.policy,
             &self.config.limits,
             Signatures::new(&self.backend, signatures),
+            self.memory.as_deref().map(|memory| &memory.issuers),
             validation_time,
             &mut window,
             &mut (),
@@ -236,7 +239,8 @@ impl Memory {
         let relay = config.forwarded.as_ref().and_then(Forwarded::trust);
         Some(Self {
             verdicts: Verdicts::new(eighth.saturating_mul(4), eighth),
-            signatures: path::Memory::new(backend.prepare, eighth, eighth.saturating_mul(2)),
+            signatures: path::Memory::new(backend.prepare, eighth / 2, eighth.saturating_mul(2)),
+            issuers: KnownIssuers::new(eighth / 2),
             client_dates: dates(config.trust.as_ref()),
             relay_dates: dates(relay),
         })
@@ -256,5 +260,81 @@ impl Whose {
             Self::Client => b"client",
             Self::Relay => b"relay",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls_pki_types::{
+        AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id,
+    };
+    use serde_json::json;
+
+    use super::*;
+    use crate::forwarded::pem::{self, Around, Bounds, Label};
+    use crate::path::Algorithms;
+
+    /// Whatever is signed.
+    #[derive(Debug)]
+    struct Unread;
+
+    impl SignatureVerificationAlgorithm for Unread {
+        fn verify_signature(&self, _: &[u8], _: &[u8], _: &[u8]) -> Result<(), InvalidSignature> {
+            Ok(())
+        }
+
+        fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+            alg_id::ECDSA_P256
+        }
+
+        fn signature_alg_id(&self) -> AlgorithmIdentifier {
+            alg_id::ECDSA_SHA256
+        }
+    }
+
+    const UNREAD: Algorithms = &[&Unread];
+
+    /// Whoever has no trusted certificate adds nothing, and pushes nothing out.
+    #[test]
+    fn only_proven_issuers_are_known() {
+        let chain = |text: &str| {
+            let bounds = Bounds {
+                blocks: 9,
+                der_bytes: 99_999,
+            };
+            pem::blocks(text.as_bytes(), Label::Certificate, Around::Nothing, bounds).unwrap()
+        };
+        let good = chain(include_str!(
+            "../../../testdata/chains/one_intermediate/chain.pem"
+        ));
+        let expired = chain(include_str!(
+            "../../../testdata/chains/expired_intermediate/chain.pem"
+        ));
+        let anchor = include_str!("../../../testdata/chains/one_intermediate/anchors.pem");
+        let document = json!({
+            "trustConfig": {"trustStores": [{"trustAnchors": [{"pemCertificate": anchor}]}]},
+            "serverTlsPolicy": {"mtlsPolicy": {"clientValidationMode": "REJECT_INVALID"}},
+        });
+        let config = Config::from_bytes(document.to_string().as_bytes()).unwrap();
+        let pipeline = Pipeline::new(config, UNREAD);
+        let issuers = &pipeline.memory.as_ref().unwrap().issuers;
+        let verified = |chain: &[&[u8]]| {
+            let time = Some(UnixSeconds(1_795_262_400));
+            let presented = Presented::Tls(chain);
+            let decision = pipeline.run(&presented, &Request::default(), time);
+            decision.report.verified
+        };
+        assert!(!verified(&[&expired[0], &expired[1]]));
+        assert!(!verified(&[&good[0], &expired[1]]));
+        assert!(issuers.get(&expired[1]).is_none());
+        assert!(issuers.get(&good[1]).is_none());
+        assert!(verified(&[&good[0], &expired[1], &good[1]]));
+        assert!(issuers.get(&expired[1]).is_none());
+        let known = issuers.get(&good[1]).unwrap();
+        assert_eq!(known.der(), good[1]);
+        let mut changed = good[1].clone();
+        changed[0] ^= 1;
+        assert!(issuers.get(&changed).is_none());
+        assert!(issuers.get(&good[0]).is_none());
     }
 }

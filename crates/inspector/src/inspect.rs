@@ -139,7 +139,9 @@ impl Prepared {
             (Chain::Pem(certificates), _) => certificates.clone(),
             (_, ForwardedChain::Present { end_entity, others }) => {
                 let others = others.iter().flatten().cloned();
-                core::iter::once(end_entity.clone()).chain(others).collect()
+                core::iter::once(end_entity.der().to_vec())
+                    .chain(others)
+                    .collect()
             }
             _ => Vec::new(),
         };

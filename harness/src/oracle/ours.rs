@@ -109,7 +109,7 @@ impl Oracle for Ours {
             ClientCert::Off => Verdict::refused("client certificates are not asked for"),
             ClientCert::Unverified { refusal, .. } => Verdict::refused(refusal),
             ClientCert::Verified { end_entity, path } => {
-                let whole = core::iter::once(&*end_entity).chain(&path);
+                let whole = core::iter::once(&end_entity).chain(&path);
                 Verdict::accepted(whole.map(|one| one.der().to_vec()).collect())
             }
         }

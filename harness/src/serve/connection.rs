@@ -136,7 +136,7 @@ pub(super) fn look_after(client_cert: &ClientCert) -> Duration {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    core::iter::once(&**end_entity)
+    core::iter::once(end_entity)
         .chain(path)
         .filter_map(|certificate| {
             let last = u64::try_from(certificate.not_after().0).ok()?;

@@ -29,7 +29,7 @@ fn end_entity(chain: &str) -> Vec<u8> {
 
 fn verified_der(der: Vec<u8>) -> ClientCert {
     ClientCert::Verified {
-        end_entity: Box::new(Certificate::parse(der).unwrap()),
+        end_entity: Certificate::parse(der).unwrap(),
         path: Vec::new(),
     }
 }

@@ -3,10 +3,8 @@
 //! The end entity is what the proxy itself says it saw. The header only offers other certificates
 //! as candidates for path building, so that forging it gains nothing.
 
-use sha2::{Digest, Sha256};
-
 use super::pem::{self, Around, Bounds, Label, PemFault};
-use super::{DecodeError, ForwardedChain, within_limits, xfcc};
+use super::{DecodeError, EndEntity, ForwardedChain, within_limits, xfcc};
 use crate::error::Refusal;
 use crate::limits::RequestLimits;
 
@@ -32,7 +30,7 @@ impl Connection<'_> {
             Ok(Some(end_entity)) => end_entity,
             Err(refusal) => return ForwardedChain::Undecodable(refusal),
         };
-        let others = self.others(&end_entity, limits);
+        let others = self.others(end_entity.der(), limits);
         ForwardedChain::Present { end_entity, others }
     }
 
@@ -66,7 +64,7 @@ impl Connection<'_> {
         Some(digest)
     }
 
-    fn end_entity(&self, limits: &RequestLimits) -> Result<Option<Vec<u8>>, Refusal> {
+    fn end_entity(&self, limits: &RequestLimits) -> Result<Option<EndEntity>, Refusal> {
         if let Some(text) = non_empty(self.peer_certificate) {
             return one_certificate(text, "connection.peer_certificate", limits).map(Some);
         }
@@ -86,7 +84,7 @@ impl Connection<'_> {
             .map_err(|_| DecodeError::PercentEncoding { what })?
             .ok_or(DecodeError::NotShown)?;
         let end_entity = one_certificate(&text, what, limits)?;
-        if !is_hex_of(digest, &Sha256::digest(&end_entity)) {
+        if !is_hex_of(digest, &end_entity.sha256()) {
             return Err(DecodeError::NotThisConnection.into());
         }
         Ok(Some(end_entity))
@@ -107,8 +105,21 @@ impl Connection<'_> {
             blocks: limits.presented_certificates.saturating_add(1),
             der_bytes: limits.payload_bytes.saturating_add(end_entity.len()),
         };
-        let others = pem::blocks(&text, Label::Certificate, Around::Nothing, bounds)
-            .map_err(|(index, fault)| refusal(what, index, fault, limits))?;
+        // In the same text, as a rule: what was decoded once is that again.
+        let known = non_empty(self.peer_certificate);
+        let (text, before, bounds) = match known.and_then(|known| text.strip_prefix(known)) {
+            Some(behind) => (
+                behind,
+                1,
+                Bounds {
+                    blocks: limits.presented_certificates,
+                    der_bytes: limits.payload_bytes,
+                },
+            ),
+            None => (text.as_slice(), 0, bounds),
+        };
+        let others = pem::blocks(text, Label::Certificate, Around::Nothing, bounds)
+            .map_err(|(index, fault)| refusal(what, index.saturating_add(before), fault, limits))?;
         within_limits(end_entity, others, limits)
     }
 
@@ -135,7 +146,7 @@ fn one_certificate(
     text: &[u8],
     what: &'static str,
     limits: &RequestLimits,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<EndEntity, Refusal> {
     // Over the payload limit it is refused later, with its fingerprint.
     let bounds = Bounds {
         blocks: 1,
@@ -143,7 +154,8 @@ fn one_certificate(
     };
     let certificates = pem::blocks(text, Label::Certificate, Around::Nothing, bounds)
         .map_err(|(index, fault)| DecodeError::Pem { what, index, fault })?;
-    certificates.into_iter().next().ok_or_else(|| {
+    let first = certificates.into_iter().next();
+    first.map(EndEntity::new).ok_or_else(|| {
         DecodeError::Pem {
             what,
             index: 0,

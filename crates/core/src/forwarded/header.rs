@@ -4,12 +4,12 @@
 //! producers write for nothing mean no certificate; everything else that cannot be decoded is a
 //! certificate that is not shown, and no other certificate takes the end entity's place.
 
-use sha2::{Digest, Sha256};
-
 use super::connection::is_hex_of;
 use super::pem::{self, Around, Bounds, Label, PemFault};
 use super::xfcc_elements::{self, Element, XfccFault};
-use super::{DecodeError, ForwardedChain, ValueFault, der, percent, rfc9440, within_limits};
+use super::{
+    DecodeError, EndEntity, ForwardedChain, ValueFault, der, percent, rfc9440, within_limits,
+};
 use crate::error::Refusal;
 use crate::limits::{NUMBERED_HEADERS, RequestLimits};
 
@@ -297,7 +297,7 @@ fn from_values(
     let others = others.map_err(Refusal::from).and_then(|values| {
         let mut all = Vec::new();
         for value in &values {
-            let left = bounds(limits, end_entity.len(), all.len());
+            let left = bounds(limits, end_entity.der().len(), all.len());
             let read = encoding
                 .decode(value, left)
                 .map_err(|(index, fault)| refusal(index, fault, limits))?;
@@ -306,11 +306,11 @@ fn from_values(
             }
             all.extend(read);
         }
-        let begins = all.first().is_none_or(|first| *first == end_entity);
+        let begins = all.first().is_none_or(|first| first == end_entity.der());
         if has_end_entity && !begins {
             return Err(DecodeError::OtherChain.into());
         }
-        within_limits(&end_entity, all, limits)
+        within_limits(end_entity.der(), all, limits)
     });
     Ok(ForwardedChain::Present { end_entity, others })
 }
@@ -344,39 +344,63 @@ fn from_xfcc(
     if hash.len() != 64 || !hash.iter().all(u8::is_ascii_hexdigit) {
         return Err(DecodeError::from(XfccFault::NoHash).into());
     }
-    let is_hashed = |der: &[u8]| is_hex_of(hash, &Sha256::digest(der));
-    let encoding = Encoding::Pem;
-    let chain = |end_entity: &[u8]| match client.chain.as_deref() {
-        None => Ok(Vec::new()),
-        Some(chain) if is_nothing(chain) => Ok(Vec::new()),
-        Some(chain) => encoding
-            .decode(chain, bounds(limits, end_entity.len(), 0))
-            .map_err(|(index, fault)| refusal(index, fault, limits)),
-    };
+    let is_hashed = |end_entity: &EndEntity| is_hex_of(hash, &end_entity.sha256());
+    let chain = client.chain.as_deref().filter(|chain| !is_nothing(chain));
     let Some(cert) = client.cert.as_deref().filter(|cert| !is_nothing(cert)) else {
         // Envoy's Chain begins with the end entity, and the hash says whether this one does.
-        let mut certificates = chain(&[])?;
-        if certificates.first().is_none_or(|first| !is_hashed(first)) {
+        let certificates = match chain {
+            Some(chain) => xfcc_chain(chain, 0, bounds(limits, 0, 0), limits)?,
+            None => Vec::new(),
+        };
+        let mut certificates = certificates.into_iter();
+        let end_entity = certificates.next().map(EndEntity::new);
+        let Some(end_entity) = end_entity.filter(is_hashed) else {
             return Err(DecodeError::NotShown.into());
-        }
-        let end_entity = certificates.remove(0);
-        let others = within_limits(&end_entity, certificates, limits);
+        };
+        let others = within_limits(end_entity.der(), certificates.collect(), limits);
         return Ok(ForwardedChain::Present { end_entity, others });
     };
-    let end_entity = one(cert, encoding, limits)?;
+    let end_entity = one(cert, Encoding::Pem, limits)?;
     if !is_hashed(&end_entity) {
         return Err(DecodeError::from(XfccFault::OtherHash).into());
     }
-    let others = chain(&end_entity).and_then(|certificates| {
-        if certificates
-            .first()
-            .is_some_and(|first| *first != end_entity)
-        {
+    let Some(chain) = chain else {
+        let others = Ok(Vec::new());
+        return Ok(ForwardedChain::Present { end_entity, others });
+    };
+    // Envoy begins Chain with the text of Cert: what was decoded once is that again.
+    let end_entity_bytes = end_entity.der().len();
+    let (text, before, bounds) = match chain.strip_prefix(cert) {
+        Some(behind) => (behind, 1, bounds(limits, 0, 1)),
+        None => (chain, 0, bounds(limits, end_entity_bytes, 0)),
+    };
+    let others = xfcc_chain(text, before, bounds, limits).and_then(|certificates| {
+        let begins = before > 0
+            || certificates
+                .first()
+                .is_none_or(|first| first == end_entity.der());
+        if !begins {
             return Err(DecodeError::OtherChain.into());
         }
-        within_limits(&end_entity, certificates, limits)
+        within_limits(end_entity.der(), certificates, limits)
     });
     Ok(ForwardedChain::Present { end_entity, others })
+}
+
+/// The certificates of `Chain=`, or of its text behind so many of them.
+fn xfcc_chain(
+    text: &[u8],
+    before: usize,
+    bounds: Bounds,
+    limits: &RequestLimits,
+) -> Result<Vec<Vec<u8>>, Refusal> {
+    Encoding::Pem
+        .decode(text, bounds)
+        .map_err(|(index, fault)| match fault {
+            // Of the whole text, whatever is in it.
+            ValueFault::PercentEncoding => refusal(index, fault, limits),
+            _ => refusal(index.saturating_add(before), fault, limits),
+        })
 }
 
 /// The element of the proxy nearest to the client, if the number of elements is the one configured.
@@ -412,7 +436,7 @@ fn client<'a, 'e>(
 }
 
 /// Exactly one certificate.
-fn one(value: &[u8], encoding: Encoding, limits: &RequestLimits) -> Result<Vec<u8>, Refusal> {
+fn one(value: &[u8], encoding: Encoding, limits: &RequestLimits) -> Result<EndEntity, Refusal> {
     // Over the payload limit it is refused later, with its fingerprint.
     let bounds = Bounds {
         blocks: 1,
@@ -425,7 +449,7 @@ fn one(value: &[u8], encoding: Encoding, limits: &RequestLimits) -> Result<Vec<u
     };
     let certificates = encoding.decode(value, bounds).map_err(malformed)?;
     let first = certificates.into_iter().next();
-    first.ok_or_else(|| empty(CERTIFICATE))
+    first.map(EndEntity::new).ok_or_else(|| empty(CERTIFICATE))
 }
 
 /// What may still be read of a chain that may repeat the end entity, whose size counts once.

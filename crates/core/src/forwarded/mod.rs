@@ -11,6 +11,7 @@ pub mod pem;
 mod percent;
 pub mod presets;
 pub mod rfc9440;
+mod scan;
 pub mod xfcc;
 pub mod xfcc_elements;
 
@@ -59,9 +60,7 @@ impl Presented<'_> {
     #[must_use]
     pub fn digest(&self, limits: &RequestLimits) -> Option<[u8; 32]> {
         match (self.decode(limits), self) {
-            (ForwardedChain::Present { end_entity, .. }, _) => {
-                Some(Sha256::digest(&end_entity).into())
-            }
+            (ForwardedChain::Present { end_entity, .. }, _) => Some(end_entity.sha256),
             (_, Self::Connection(connection)) => connection.digest(),
             (_, Self::Tls(_)) => None,
         }
@@ -77,12 +76,48 @@ pub enum ForwardedChain {
     Undecodable(Refusal),
     /// The end entity, and what came with it.
     Present {
-        /// DER of the end entity.
-        end_entity: Vec<u8>,
+        /// The end entity.
+        end_entity: EndEntity,
         /// DER of the other certificates in the order presented, the end entity left out; or why
         /// they cannot be had.
         others: Result<Vec<Vec<u8>>, Refusal>,
     },
+}
+
+/// The end entity's DER, and the digest that both its source and its verdict ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndEntity {
+    der: Vec<u8>,
+    sha256: [u8; 32],
+}
+
+impl EndEntity {
+    /// Works the digest out.
+    #[must_use]
+    pub fn new(der: Vec<u8>) -> Self {
+        Self {
+            sha256: Sha256::digest(&der).into(),
+            der,
+        }
+    }
+
+    /// The DER.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The DER, for whoever parses it.
+    #[must_use]
+    pub fn into_der(self) -> Vec<u8> {
+        self.der
+    }
+
+    /// SHA-256 of the DER.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        self.sha256
+    }
 }
 
 impl ForwardedChain {
@@ -94,7 +129,10 @@ impl ForwardedChain {
             return Self::Absent;
         };
         let others = within_limits(&end_entity, certificates.collect(), limits);
-        Self::Present { end_entity, others }
+        Self::Present {
+            end_entity: EndEntity::new(end_entity),
+            others,
+        }
     }
 }
 

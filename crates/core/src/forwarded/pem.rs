@@ -4,6 +4,7 @@
 use thiserror::Error;
 
 use super::base64::{self, Base64Fault, Padding};
+use super::scan;
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
@@ -129,14 +130,12 @@ pub fn blocks(
     let mut left = bounds.der_bytes;
     let mut decoded = Vec::with_capacity(bodies.len());
     for (index, body) in bodies.into_iter().enumerate() {
-        let mut text = Vec::with_capacity(body.len());
-        for line in body.split(|byte| is_white(*byte)) {
-            text.extend(line);
-        }
         let der =
-            base64::decode(&text, Padding::Indifferent, left).map_err(|fault| match fault {
-                Base64Fault::NotBase64 => (index, PemFault::Base64),
-                Base64Fault::TooLarge => (index, PemFault::TooLarge),
+            base64::decode(&without_white(body), Padding::Indifferent, left).map_err(|fault| {
+                match fault {
+                    Base64Fault::NotBase64 => (index, PemFault::Base64),
+                    Base64Fault::TooLarge => (index, PemFault::TooLarge),
+                }
             })?;
         left = left.saturating_sub(der.len());
         decoded.push(der);
@@ -144,12 +143,27 @@ pub fn blocks(
     Ok(decoded)
 }
 
+fn without_white(body: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(body.len());
+    let mut rest = body;
+    while let Some(at) = scan::find(rest, |word| scan::below(word, 0x21)) {
+        let (line, on) = rest.split_at_checked(at).unwrap_or((rest, &[]));
+        text.extend(line);
+        // Another control character is for base64 to refuse.
+        text.extend(on.first().filter(|byte| !is_white(**byte)));
+        rest = on.get(1..).unwrap_or_default();
+    }
+    text.extend(rest);
+    text
+}
+
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    let first = needle.first()?;
+    let first = *needle.first()?;
     let mut at = 0_usize;
     loop {
         let rest = haystack.get(at..)?;
-        at = at.saturating_add(rest.iter().position(|byte| byte == first)?);
+        let found = scan::find(rest, |word| scan::equal(word, first))?;
+        at = at.saturating_add(found);
         if haystack.get(at..)?.starts_with(needle) {
             return Some(at);
         }

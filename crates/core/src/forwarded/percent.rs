@@ -3,21 +3,30 @@
 
 use std::borrow::Cow;
 
+use super::scan;
+
 /// Decodes; `None` where `%` is without two hexadecimal digits behind it.
 pub(super) fn decode(value: &[u8]) -> Option<Cow<'_, [u8]>> {
-    let mut parts = value.split(|byte| *byte == b'%');
-    let first = parts.next().unwrap_or_default();
-    if first.len() == value.len() {
+    let Some(first) = next(value) else {
         return Some(Cow::Borrowed(value));
-    }
+    };
     let mut decoded = Vec::with_capacity(value.len());
-    decoded.extend(first);
-    for part in parts {
-        let (&[high, low], rest) = part.split_first_chunk()?;
+    let mut rest = value;
+    let mut found = Some(first);
+    while let Some(at) = found {
+        let (plain, encoded) = rest.split_at_checked(at)?;
+        let (&[_, high, low], behind) = encoded.split_first_chunk()?;
+        decoded.extend(plain);
         decoded.push((hex_digit(high)? << 4) | hex_digit(low)?);
-        decoded.extend(rest);
+        rest = behind;
+        found = next(rest);
     }
+    decoded.extend(rest);
     Some(Cow::Owned(decoded))
+}
+
+fn next(text: &[u8]) -> Option<usize> {
+    scan::find(text, |word| scan::equal(word, b'%'))
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {

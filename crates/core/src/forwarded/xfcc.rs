@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use super::percent;
+use super::{percent, scan};
 
 /// A value that is not closed or not percent-encoded as Envoy does it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,17 +40,28 @@ pub fn first_value(header: &[u8], key: &str) -> Result<Option<Vec<u8>>, Malforme
 /// the rest.
 fn split_pair(text: &[u8]) -> (&[u8], &[u8]) {
     let mut quoted = false;
-    let mut escaped = false;
-    for (index, &byte) in text.iter().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b';' | b',' if !quoted => {
+    let mut at = 0_usize;
+    while let Some(rest) = text.get(at..) {
+        let found = if quoted {
+            scan::find(rest, |word| {
+                scan::equal(word, b'"') | scan::equal(word, b'\\')
+            })
+        } else {
+            scan::find(rest, |word| {
+                scan::equal(word, b'"') | scan::equal(word, b';') | scan::equal(word, b',')
+            })
+        };
+        let Some(found) = found else { break };
+        let index = at.saturating_add(found);
+        at = index.saturating_add(1);
+        match rest.get(found) {
+            Some(b'"') => quoted = !quoted,
+            // What it escapes is no syntax.
+            Some(b'\\') => at = at.saturating_add(1),
+            _ => {
                 let (pair, separator_on) = text.split_at(index);
                 return (pair, separator_on.get(1..).unwrap_or_default());
             }
-            _ => {}
         }
     }
     (text, &[])
@@ -67,7 +78,8 @@ fn unquote(value: &[u8]) -> Result<Cow<'_, [u8]>, Malformed> {
         };
     };
     let inner = inner.strip_suffix(b"\"").ok_or(Malformed)?;
-    if !inner.iter().any(|byte| matches!(byte, b'\\' | b'"')) {
+    let is_syntax = |word| scan::equal(word, b'"') | scan::equal(word, b'\\');
+    if scan::find(inner, is_syntax).is_none() {
         return Ok(Cow::Borrowed(inner));
     }
     let mut unescaped = Vec::with_capacity(inner.len());

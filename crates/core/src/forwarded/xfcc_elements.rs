@@ -17,6 +17,7 @@ use std::borrow::Cow;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use thiserror::Error;
 
+use super::scan;
 use crate::config::Object;
 
 /// What Envoy says of one connection: the part of it that is used.
@@ -205,15 +206,20 @@ fn pair(text: &[u8]) -> Result<Cut<'_>, XfccFault> {
 /// or a backslash is itself: distinguished names have their own (RFC 2253).
 fn quoted(text: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
     let mut escapes = false;
-    let mut bytes = text.iter().enumerate();
+    let mut at = 0_usize;
     let end = loop {
-        match bytes.next()? {
-            (index, b'"') => break index,
-            (_, b'\\') => {
+        let rest = text.get(at..)?;
+        let is_syntax = |word| scan::equal(word, b'"') | scan::equal(word, b'\\');
+        let found = scan::find(rest, is_syntax)?;
+        at = at.saturating_add(found);
+        match rest.get(found..)? {
+            [b'"', ..] => break at,
+            // What follows a backslash does not end the value.
+            on => {
                 escapes = true;
-                bytes.next()?;
+                on.get(1)?;
+                at = at.saturating_add(2);
             }
-            _ => {}
         }
     };
     let (value, on) = text.split_at(end);

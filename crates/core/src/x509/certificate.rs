@@ -1,13 +1,12 @@
 //! One certificate, parsed.
 
 use core::hash::{Hash, Hasher};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
-use x509_parser::certificate::X509CertificateParser;
-use x509_parser::nom::Parser;
 
 use super::der::{self, NotDer, Reader, tag};
+use super::extension_list;
 use super::extensions::{Extensions, GeneralSubtree, NameConstraints, PolicyMapping};
 use super::spki::key_kind;
 use super::{GeneralName, KeyKind, Name, ParseError, Span, UnixSeconds};
@@ -16,9 +15,12 @@ use super::{GeneralName, KeyKind, Name, ParseError, Span, UnixSeconds};
 const POINT_BYTES: usize = 4 * 1024;
 
 /// A certificate (RFC 5280 4.1) with its DER and the fields that matter here. Nothing is proven by
-/// it being parsed.
+/// it being parsed. Copies share what was parsed.
 #[derive(Clone, Debug)]
-pub struct Certificate {
+pub struct Certificate(Arc<Parsed>);
+
+#[derive(Debug)]
+struct Parsed {
     der: Box<[u8]>,
     version: u32,
     tbs: Span,
@@ -43,24 +45,17 @@ impl Certificate {
     /// # Errors
     /// The bytes are not strict DER, not a certificate, or a processed extension is malformed.
     pub fn parse(der: Vec<u8>) -> Result<Self, ParseError> {
+        let structure = |field| move |_: NotDer| ParseError::Structure { field };
         der::check_nesting(&der).map_err(|_| ParseError::NotDer)?;
-        let outer = Outer::read(&der).map_err(|_| ParseError::Structure {
-            field: "certificate",
-        })?;
-        let (rest, parsed) = X509CertificateParser::new()
-            .with_deep_parse_extensions(false)
-            .parse(&der)
-            .map_err(|_| ParseError::Structure {
-                field: "certificate",
-            })?;
-        if !rest.is_empty() {
-            return Err(ParseError::NotDer);
-        }
+        let outer = Outer::read(&der).map_err(structure("certificate"))?;
+        outer.check(&der).map_err(structure("certificate"))?;
+        let [not_before, not_after] = outer.dates.each_ref().map(UnixSeconds::read);
+        let not_before = not_before.map_err(structure("certificate"))?;
+        let not_after = not_after.map_err(structure("certificate"))?;
         // RFC 5280 4.1.1.2
         if outer.signature_algorithm.of(&der) != outer.tbs_signature_algorithm.of(&der) {
             return Err(ParseError::SignatureAlgorithmMismatch);
         }
-        let tbs = &parsed.tbs_certificate;
         if outer.version > 2 {
             return Err(ParseError::Structure { field: "version" });
         }
@@ -72,20 +67,11 @@ impl Certificate {
             Some(explicit) => Extensions::read(explicit)?,
             None => Extensions::default(),
         };
-        let key =
-            key_kind(outer.key_algorithm.of(&der), outer.key_bits.of(&der)).map_err(|_| {
-                ParseError::Structure {
-                    field: "subjectPublicKeyInfo",
-                }
-            })?;
-        let name = |element: &der::Element<'_>, field| {
-            Name::read(element).map_err(|_| ParseError::Structure { field })
-        };
-        let issuer = name(&outer.issuer, "issuer")?;
-        let subject = name(&outer.subject, "subject")?;
-        let not_before = UnixSeconds(tbs.validity().not_before.timestamp());
-        let not_after = UnixSeconds(tbs.validity().not_after.timestamp());
-        Ok(Self {
+        let key = key_kind(outer.key_algorithm.of(&der), outer.key_bits.of(&der))
+            .map_err(structure("subjectPublicKeyInfo"))?;
+        let issuer = Name::read(&outer.issuer).map_err(structure("issuer"))?;
+        let subject = Name::read(&outer.subject).map_err(structure("subject"))?;
+        Ok(Self(Arc::new(Parsed {
             version: outer.version,
             tbs: outer.tbs,
             signature_algorithm: outer.signature_algorithm,
@@ -102,109 +88,109 @@ impl Certificate {
             extensions,
             sha256: OnceLock::new(),
             der: der.into_boxed_slice(),
-        })
+        })))
     }
 
     /// The whole certificate.
     #[must_use]
     pub fn der(&self) -> &[u8] {
-        &self.der
+        &self.0.der
     }
 
     /// The version as it is encoded: 2 is version 3.
     #[must_use]
     pub fn version(&self) -> u32 {
-        self.version
+        self.0.version
     }
 
     /// The signed part, tag and length included.
     #[must_use]
     pub fn tbs(&self) -> &[u8] {
-        self.tbs.of(&self.der)
+        self.0.tbs.of(&self.0.der)
     }
 
     /// The signature's AlgorithmIdentifier, without its outer tag and length.
     #[must_use]
     pub fn signature_algorithm(&self) -> &[u8] {
-        self.signature_algorithm.of(&self.der)
+        self.0.signature_algorithm.of(&self.0.der)
     }
 
     /// The signature's octets.
     #[must_use]
     pub fn signature(&self) -> &[u8] {
-        self.signature.of(&self.der)
+        self.0.signature.of(&self.0.der)
     }
 
     /// The content octets of the serial number's INTEGER, a leading sign octet included.
     #[must_use]
     pub fn serial(&self) -> &[u8] {
-        self.serial.of(&self.der)
+        self.0.serial.of(&self.0.der)
     }
 
     /// The issuer's name.
     #[must_use]
     pub fn issuer(&self) -> &Name {
-        &self.issuer
+        &self.0.issuer
     }
 
     /// The subject's name.
     #[must_use]
     pub fn subject(&self) -> &Name {
-        &self.subject
+        &self.0.subject
     }
 
     /// The DER of a name of this certificate, tag and length included.
     #[must_use]
     pub fn name_der(&self, name: &Name) -> &[u8] {
-        name.span().of(&self.der)
+        name.span().of(&self.0.der)
     }
 
     /// First second of the validity.
     #[must_use]
     pub fn not_before(&self) -> UnixSeconds {
-        self.not_before
+        self.0.not_before
     }
 
     /// Last second of the validity.
     #[must_use]
     pub fn not_after(&self) -> UnixSeconds {
-        self.not_after
+        self.0.not_after
     }
 
     /// The SubjectPublicKeyInfo, tag and length included.
     #[must_use]
     pub fn spki(&self) -> &[u8] {
-        self.spki.of(&self.der)
+        self.0.spki.of(&self.0.der)
     }
 
     /// The public key's AlgorithmIdentifier, without its outer tag and length.
     #[must_use]
     pub fn key_algorithm(&self) -> &[u8] {
-        self.key_algorithm.of(&self.der)
+        self.0.key_algorithm.of(&self.0.der)
     }
 
     /// The octets of the public key's BIT STRING.
     #[must_use]
     pub fn key_bits(&self) -> &[u8] {
-        self.key_bits.of(&self.der)
+        self.0.key_bits.of(&self.0.der)
     }
 
     /// The public key's kind and size.
     #[must_use]
     pub fn key(&self) -> KeyKind {
-        self.key
+        self.0.key
     }
 
     /// What the extensions say.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
-        &self.extensions
+        &self.0.extensions
     }
 
     /// The bytes of a span that one of this certificate's fields holds.
     #[must_use]
     pub fn bytes(&self, span: Span) -> &[u8] {
-        span.of(&self.der)
+        span.of(&self.0.der)
     }
 
     /// The URI subject alternative names, in order.
@@ -227,7 +213,8 @@ impl Certificate {
         &'a self,
         pick: impl Fn(&'a GeneralName) -> Option<Span> + 'a,
     ) -> impl Iterator<Item = &'a [u8]> {
-        self.extensions
+        self.0
+            .extensions
             .subject_alt_names
             .iter()
             .filter_map(pick)
@@ -237,19 +224,19 @@ impl Certificate {
     /// RFC 5280 3.2: subject and issuer are the same name.
     #[must_use]
     pub fn is_self_issued(&self) -> bool {
-        self.subject.matches(&self.issuer)
+        self.0.subject.matches(&self.0.issuer)
     }
 
     /// About what it holds in memory: the DER, two names in canonical form, and lists whose entries
     /// may be larger than their DER.
     pub(crate) fn bytes_held(&self) -> usize {
-        let extensions = &self.extensions;
+        let extensions = &self.0.extensions;
         let policies = extensions.certificate_policies.as_ref().map_or(0, Vec::len);
         let points = extensions.crl_distribution_points.as_ref();
         let points = points.and_then(|points| points.points.as_ref());
         let constraints = extensions.name_constraints.as_ref();
         let lists = [
-            (3, self.der.len()),
+            (3, self.0.der.len()),
             (size_of::<GeneralName>(), extensions.subject_alt_names.len()),
             (size_of::<Span>(), policies),
             (size_of::<PolicyMapping>(), extensions.policy_mappings.len()),
@@ -261,21 +248,24 @@ impl Certificate {
         ];
         lists
             .into_iter()
-            .fold(size_of::<Self>(), |sum, (each, count)| {
+            .fold(size_of::<Parsed>(), |sum, (each, count)| {
                 sum.saturating_add(count.saturating_mul(each))
             })
     }
 
     /// The same; its SHA-256 is known already.
-    pub(crate) fn with_sha256(mut self, sha256: [u8; 32]) -> Self {
-        self.sha256 = OnceLock::from(sha256);
+    pub(crate) fn with_sha256(self, sha256: [u8; 32]) -> Self {
+        self.0.sha256.get_or_init(|| sha256);
         self
     }
 
     /// SHA-256 of the DER, worked out once.
     #[must_use]
     pub fn sha256(&self) -> [u8; 32] {
-        *self.sha256.get_or_init(|| Sha256::digest(&self.der).into())
+        *self
+            .0
+            .sha256
+            .get_or_init(|| Sha256::digest(&self.0.der).into())
     }
 }
 
@@ -309,7 +299,7 @@ impl<'a> SubjectPublicKey<'a> {
 /// The same bytes.
 impl PartialEq for Certificate {
     fn eq(&self, other: &Self) -> bool {
-        self.der == other.der
+        Arc::ptr_eq(&self.0, &other.0) || self.0.der == other.0.der
     }
 }
 
@@ -317,11 +307,11 @@ impl Eq for Certificate {}
 
 impl Hash for Certificate {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.der.hash(state);
+        self.0.der.hash(state);
     }
 }
 
-/// Where the parts of RFC 5280 4.1 lie, for what `x509-parser` does not give back as bytes.
+/// Where the parts of RFC 5280 4.1 lie.
 struct Outer<'a> {
     tbs: Span,
     signature_algorithm: Span,
@@ -329,11 +319,14 @@ struct Outer<'a> {
     serial: Span,
     tbs_signature_algorithm: Span,
     version: u32,
+    version_octets: &'a [u8],
     issuer: der::Element<'a>,
+    dates: [der::Element<'a>; 2],
     subject: der::Element<'a>,
     spki: Span,
     key_algorithm: Span,
     key_bits: Span,
+    unique_ids: [Option<der::Element<'a>>; 2],
     extensions: Option<der::Element<'a>>,
 }
 
@@ -346,15 +339,16 @@ impl<'a> Outer<'a> {
         certificate.end()?;
 
         let mut fields = tbs.reader();
-        let version = match fields.optional(tag::context_constructed(0))? {
+        let version_octets = match fields.optional(tag::context_constructed(0))? {
             Some(explicit) => {
                 let mut version = explicit.reader();
-                let number = der::unsigned(version.require(tag::INTEGER)?.content)?;
+                let number = version.require(tag::INTEGER)?.content;
                 version.end()?;
                 number
             }
-            None => 0,
+            None => &[0],
         };
+        let version = der::unsigned(version_octets)?;
         let serial = fields.require(tag::INTEGER)?;
         if !der::is_shortest_integer(serial.content) {
             return Err(NotDer);
@@ -362,13 +356,15 @@ impl<'a> Outer<'a> {
         let tbs_signature_algorithm = fields.require(tag::SEQUENCE)?;
         let issuer = fields.require(tag::SEQUENCE)?;
         let mut validity = fields.require(tag::SEQUENCE)?.reader();
-        time_form(&validity.any()?)?;
-        time_form(&validity.any()?)?;
+        let dates = [validity.any()?, validity.any()?];
+        dates.iter().try_for_each(time_form)?;
         validity.end()?;
         let subject = fields.require(tag::SEQUENCE)?;
         let spki = fields.require(tag::SEQUENCE)?;
-        fields.optional(tag::context(1))?; // issuerUniqueID
-        fields.optional(tag::context(2))?; // subjectUniqueID
+        let unique_ids = [
+            fields.optional(tag::context(1))?,
+            fields.optional(tag::context(2))?,
+        ];
         let extensions = fields.optional(tag::context_constructed(3))?;
         fields.end()?;
 
@@ -384,13 +380,43 @@ impl<'a> Outer<'a> {
             serial: serial.content_span,
             tbs_signature_algorithm: tbs_signature_algorithm.content_span,
             version,
+            version_octets,
             issuer,
+            dates,
             subject,
             spki: spki.span,
             key_algorithm: key_algorithm.content_span,
             key_bits,
+            unique_ids,
             extensions,
         })
+    }
+
+    /// What has no use but belongs to the structure, so that nothing unreadable is passed over.
+    fn check(&self, der: &[u8]) -> Result<(), NotDer> {
+        // 4.1.1.2: an AlgorithmIdentifier begins with its identifier.
+        for algorithm in [
+            self.signature_algorithm,
+            self.tbs_signature_algorithm,
+            self.key_algorithm,
+        ] {
+            if Reader::new(algorithm.of(der)).any()?.is_constructed() {
+                return Err(NotDer);
+            }
+        }
+        // 4.1.2.8: BIT STRINGs, which begin with the number of unused bits.
+        let mut unique_ids = self.unique_ids.iter().flatten();
+        if unique_ids.any(|unique_id| unique_id.content.is_empty()) {
+            return Err(NotDer);
+        }
+        // 4.1.2.1: other versions are told by their number, as far as it is one of 32 bits.
+        if der::significant(self.version_octets).len() > size_of::<u32>() {
+            return Err(NotDer);
+        }
+        match &self.extensions {
+            Some(explicit) => extension_list::check(explicit),
+            None => Ok(()),
+        }
     }
 }
 
@@ -417,3 +443,6 @@ pub(super) fn octets(element: &der::Element<'_>) -> Result<Span, NotDer> {
         _ => Err(NotDer),
     }
 }
+
+#[cfg(test)]
+mod tests;

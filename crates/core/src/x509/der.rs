@@ -1,8 +1,7 @@
 //! A strict reader for DER (X.690 section 10): definite, minimal lengths, low tag numbers only.
 //!
-//! `x509-parser` accepts some BER and ignores what follows inside a structure; a verifier must not
-//! (two readers that disagree about one certificate are an attack). Extension contents are read
-//! with this reader, and every certificate is walked with it once before it is parsed.
+//! Every certificate is walked with it once, and then read to its last octet: two readers that disagree
+//! about one certificate are an attack.
 
 use super::Span;
 
@@ -40,6 +39,10 @@ pub(super) mod tag {
     }
 }
 
+/// X.690 8.1.2: the identifier octet's bit for constructed values, and those of the tag's number.
+const CONSTRUCTED: u8 = 0x20;
+const NUMBER: u8 = 0x1f;
+
 /// Deepest nesting of constructed values that is walked; real certificates stay below 12.
 const MAX_DEPTH: usize = 32;
 
@@ -63,6 +66,16 @@ impl<'a> Element<'a> {
             rest: self.content,
             offset: self.content_span.start,
         }
+    }
+
+    /// It holds values, not octets.
+    pub(super) fn is_constructed(&self) -> bool {
+        self.tag & CONSTRUCTED != 0
+    }
+
+    /// The tag's number is that of this universal one, whatever its class.
+    pub(super) fn is_numbered(&self, tag: u8) -> bool {
+        self.tag & NUMBER == tag & NUMBER
     }
 }
 
@@ -89,7 +102,7 @@ impl<'a> Reader<'a> {
     pub(super) fn any(&mut self) -> Result<Element<'a>, NotDer> {
         let (&tag, after_tag) = self.rest.split_first().ok_or(NotDer)?;
         // High tag numbers (X.690 8.1.2.4) occur in no certificate.
-        if tag & 0x1f == 0x1f {
+        if tag & NUMBER == NUMBER {
             return Err(NotDer);
         }
         let (length, after_length) = length(after_tag)?;
@@ -173,18 +186,17 @@ pub(super) fn check_nesting(input: &[u8]) -> Result<(), NotDer> {
     let mut outer = Reader::new(input);
     let first = outer.any()?;
     outer.end()?;
-    let mut open = vec![first.reader()];
-    while let Some(reader) = open.last_mut() {
-        if reader.is_empty() {
-            open.pop();
-            continue;
-        }
+    walk(first.reader(), 1)
+}
+
+fn walk(mut reader: Reader<'_>, depth: usize) -> Result<(), NotDer> {
+    while !reader.is_empty() {
         let element = reader.any()?;
-        if element.tag & 0x20 != 0 {
-            if open.len() >= MAX_DEPTH {
+        if element.is_constructed() {
+            if depth >= MAX_DEPTH {
                 return Err(NotDer);
             }
-            open.push(element.reader());
+            walk(element.reader(), depth.saturating_add(1))?;
         } else if matches!(element.tag, tag::SEQUENCE_PRIMITIVE | tag::SET_PRIMITIVE) {
             return Err(NotDer);
         }
@@ -217,13 +229,18 @@ pub(super) fn unsigned(content: &[u8]) -> Result<u32, NotDer> {
     if negative || !is_shortest_integer(content) {
         return Err(NotDer);
     }
-    let significant = content.strip_prefix(&[0]).unwrap_or(content);
+    let significant = significant(content);
     if significant.len() > 4 {
         return Ok(u32::MAX);
     }
     Ok(significant
         .iter()
         .fold(0_u32, |value, &byte| (value << 8) | u32::from(byte)))
+}
+
+/// The octets of a non-negative INTEGER in its shortest form, without the one that makes it so.
+pub(super) fn significant(content: &[u8]) -> &[u8] {
+    content.strip_prefix(&[0]).unwrap_or(content)
 }
 
 /// The octets of a BIT STRING and its count of unused bits, which must be zero bits (X.690 11.2.1).

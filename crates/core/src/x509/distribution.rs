@@ -112,8 +112,11 @@ impl PointName {
         choice.end()?;
         match element.tag {
             0xa0 => NameKey::read_list(&element).map(Self::Full),
-            0xa1 => canonical_rdn(&element, &mut Vec::new())
-                .map(|rdn| Self::Relative(rdn.into_boxed_slice())),
+            0xa1 => {
+                let mut rdn = Vec::new();
+                canonical_rdn(&element, &mut rdn, &mut Vec::new())?;
+                Ok(Self::Relative(rdn.into_boxed_slice()))
+            }
             _ => Err(NotDer),
         }
     }

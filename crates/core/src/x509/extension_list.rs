@@ -1,9 +1,12 @@
 //! `Extensions`, as certificates, CRLs and entries of CRLs hold it.
 
-use super::der::{self, Element, NotDer, tag};
+use super::der::{self, Element, NotDer, Reader, tag};
 
 /// More extensions than this in one list are refused before they are compared pairwise.
 const MAX_EXTENSIONS: usize = 64;
+
+/// As many as most lists have.
+pub(super) const USUAL_EXTENSIONS: usize = 8;
 
 /// Why a list cannot be read; object identifiers are dotted.
 pub(super) enum ListFault {
@@ -19,6 +22,36 @@ impl From<NotDer> for ListFault {
     }
 }
 
+/// Whether the content of `[3]` is a list of values that each have an identifier, a value, and a flag
+/// between them or none: without that, no fault is that of one extension.
+pub(super) fn check(explicit: &Element<'_>) -> Result<(), NotDer> {
+    let mut outer = explicit.reader();
+    let mut list = sequence(&outer.any()?)?;
+    outer.end()?;
+    while !list.is_empty() {
+        let mut fields = sequence(&list.any()?)?;
+        if fields.any()?.is_constructed() {
+            return Err(NotDer);
+        }
+        let mut value = fields.any()?;
+        if value.is_numbered(tag::BOOLEAN) && value.content.len() == 1 {
+            value = fields.any()?;
+        }
+        if value.is_constructed() || !value.is_numbered(tag::OCTET_STRING) {
+            return Err(NotDer);
+        }
+    }
+    Ok(())
+}
+
+fn sequence<'a>(element: &Element<'a>) -> Result<Reader<'a>, NotDer> {
+    if element.is_numbered(tag::SEQUENCE) {
+        Ok(element.reader())
+    } else {
+        Err(NotDer)
+    }
+}
+
 /// Extensions ::= SEQUENCE SIZE (1..MAX) OF Extension, each at most once (RFC 5280 4.2). `read` gets
 /// the identifier, whether it is critical, and the value.
 pub(super) fn each<'a>(
@@ -29,7 +62,7 @@ pub(super) fn each<'a>(
     if list.is_empty() {
         return Err(ListFault::Structure);
     }
-    let mut seen: Vec<&[u8]> = Vec::new();
+    let mut seen: Vec<&[u8]> = Vec::with_capacity(USUAL_EXTENSIONS);
     while !list.is_empty() {
         let mut fields = list.require(tag::SEQUENCE)?.reader();
         let oid = fields.require(tag::OID)?.content;

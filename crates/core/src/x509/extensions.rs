@@ -237,7 +237,10 @@ impl Extensions {
         let mut outer = explicit.reader();
         let list = outer.require(tag::SEQUENCE).map_err(ListFault::from)?;
         outer.end().map_err(ListFault::from)?;
-        let mut extensions = Self::default();
+        let mut extensions = Self {
+            present: Vec::with_capacity(extension_list::USUAL_EXTENSIONS),
+            ..Self::default()
+        };
         extension_list::each(&list, |oid, critical, value| {
             match ExtensionKind::of(oid) {
                 Some(kind) => {

@@ -1,7 +1,8 @@
 //! Certificates: from DER to the few fields that validation, variables and reasons need.
 //!
-//! The structure is parsed by `x509-parser`, whose types never leave this folder. What it reads
-//! leniently is read again strictly here (see `der.rs`).
+//! All of it is read strictly (see `der.rs`). `x509-parser`, whose types never leave this folder, shows
+//! names to people, and its reading of certificates is what ours is tested against: what it refuses
+//! is refused.
 
 mod certificate;
 mod crl;

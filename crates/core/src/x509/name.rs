@@ -7,6 +7,9 @@ use super::Span;
 use super::der::{Element, NotDer, Reader, tag};
 use super::oid::{COMMON_NAME, EMAIL_ADDRESS};
 
+/// What the canonical forms of most names have more octets than their DER.
+const USUAL_GROWTH: usize = 32;
+
 /// A distinguished name: where its DER lies and a form in which equal names have equal bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name {
@@ -21,11 +24,12 @@ impl Name {
     /// Read here to the last byte: `x509-parser` stops at what it does not like and keeps the rest
     /// to itself, and a name that is compared must be the name that is shown.
     pub(super) fn read(element: &Element<'_>) -> Result<Self, NotDer> {
-        let mut canonical = Vec::new();
+        // Lengths take more room than in DER, by a little for each attribute.
+        let mut canonical = Vec::with_capacity(element.content.len().saturating_add(USUAL_GROWTH));
         let mut emails = Vec::new();
         let mut rdns = element.reader();
         while !rdns.is_empty() {
-            canonical.extend(canonical_rdn(&rdns.require(tag::SET)?, &mut emails)?);
+            canonical_rdn(&rdns.require(tag::SET)?, &mut canonical, &mut emails)?;
         }
         Ok(Self {
             span: element.span,
@@ -135,59 +139,82 @@ fn read_common_names(der: &[u8]) -> Result<Option<Vec<String>>, NotDer> {
 /// One RelativeDistinguishedName, whatever its tag, as it stands in [`Name::canonical`].
 pub(super) fn canonical_rdn(
     element: &Element<'_>,
+    canonical: &mut Vec<u8>,
     emails: &mut Vec<Box<[u8]>>,
-) -> Result<Vec<u8>, NotDer> {
-    let mut attributes: Vec<Vec<u8>> = Vec::new();
+) -> Result<(), NotDer> {
     let mut rdn = element.reader();
-    if rdn.is_empty() {
-        return Err(NotDer);
-    }
-    while !rdn.is_empty() {
-        let Attribute { kind, value } = Attribute::read(&mut rdn)?;
-        if kind == EMAIL_ADDRESS {
-            emails.push(value.content.into());
+    push_measured(canonical, |canonical| {
+        let start = canonical.len();
+        canonical_attribute(&Attribute::read(&mut rdn)?, canonical, emails)?;
+        if rdn.is_empty() {
+            return Ok(());
         }
-        let mut attribute = Vec::new();
-        push(&mut attribute, kind);
-        match folded(value.tag, value.content)? {
-            Some(text) => {
-                attribute.push(0);
-                push(&mut attribute, text.as_bytes());
-            }
-            None => {
-                attribute.push(value.tag);
-                push(&mut attribute, value.content);
-            }
+        // A SET has no order.
+        let mut attributes = vec![canonical.split_off(start)];
+        while !rdn.is_empty() {
+            let mut attribute = Vec::new();
+            canonical_attribute(&Attribute::read(&mut rdn)?, &mut attribute, emails)?;
+            attributes.push(attribute);
         }
-        attributes.push(attribute);
+        attributes.sort_unstable();
+        canonical.extend(attributes.into_iter().flatten());
+        Ok(())
+    })
+}
+
+fn canonical_attribute(
+    Attribute { kind, value }: &Attribute<'_>,
+    canonical: &mut Vec<u8>,
+    emails: &mut Vec<Box<[u8]>>,
+) -> Result<(), NotDer> {
+    if *kind == EMAIL_ADDRESS {
+        emails.push(value.content.into());
     }
-    // A SET has no order.
-    attributes.sort_unstable();
-    let mut canonical = Vec::new();
-    push(&mut canonical, &attributes.concat());
-    Ok(canonical)
+    push(canonical, kind);
+    let is_narrow = !matches!(value.tag, tag::BMP_STRING | tag::UNIVERSAL_STRING);
+    let (tag_at, text_at) = (canonical.len(), canonical.len().saturating_add(1));
+    canonical.push(0);
+    if is_string(value.tag) && is_narrow && push_folded_ascii(canonical, value.content) {
+        return Ok(());
+    }
+    canonical.truncate(text_at);
+    match folded_unicode(value.tag, value.content)? {
+        Some(text) => push(canonical, text.as_bytes()),
+        None => {
+            canonical.truncate(tag_at);
+            canonical.push(value.tag);
+            push(canonical, value.content);
+        }
+    }
+    Ok(())
 }
 
 /// Appends `bytes` behind their length, so that concatenations cannot be read in two ways.
 fn push(into: &mut Vec<u8>, bytes: &[u8]) {
-    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    into.extend(length.to_be_bytes());
+    into.extend(length(bytes.len()));
     into.extend(bytes);
+}
+
+/// Appends what `write` appends behind its length.
+fn push_measured<T>(into: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    let at = into.len();
+    into.extend(length(0));
+    let start = into.len();
+    let written = write(into);
+    let length = length(into.len().saturating_sub(start));
+    into.iter_mut()
+        .skip(at)
+        .zip(length)
+        .for_each(|(to, from)| *to = from);
+    written
+}
+
+fn length(octets: usize) -> [u8; 4] {
+    u32::try_from(octets).unwrap_or(u32::MAX).to_be_bytes()
 }
 
 /// RFC 5280 7.1 with RFC 4518: text with case folded, what counts for nothing dropped, and white
 /// space squeezed. `None`: not text, compare the bytes. Compatibility forms (NFKC) are not folded.
-fn folded(tag: u8, content: &[u8]) -> Result<Option<String>, NotDer> {
-    let is_wide = matches!(tag, tag::BMP_STRING | tag::UNIVERSAL_STRING);
-    if is_string(tag)
-        && !is_wide
-        && let Some(text) = folded_ascii(content)
-    {
-        return Ok(Some(text));
-    }
-    folded_unicode(tag, content)
-}
-
 fn folded_unicode(tag: u8, content: &[u8]) -> Result<Option<String>, NotDer> {
     let Some(text) = text(tag, content)? else {
         return Ok(None);
@@ -197,20 +224,25 @@ fn folded_unicode(tag: u8, content: &[u8]) -> Result<Option<String>, NotDer> {
     Ok(Some(words.join(" ")))
 }
 
-/// The same for what nearly all names are written in. `None`: there is another character in it.
-fn folded_ascii(content: &[u8]) -> Option<String> {
-    let mut text = String::with_capacity(content.len());
-    for byte in content {
-        match byte {
-            b' ' if text.is_empty() || text.ends_with(' ') => {}
-            b' '..=b'~' => text.push(char::from(byte.to_ascii_lowercase())),
-            _ => return None,
+/// Appends the same for what nearly all names are written in; `false`: there is another character in
+/// it, and what was appended counts for nothing.
+fn push_folded_ascii(into: &mut Vec<u8>, content: &[u8]) -> bool {
+    push_measured(into, |text| {
+        let start = text.len();
+        let mut last = b' ';
+        for byte in content {
+            match byte {
+                b' ' if last == b' ' => {}
+                b' '..=b'~' => text.push(byte.to_ascii_lowercase()),
+                _ => return false,
+            }
+            last = *byte;
         }
-    }
-    if text.ends_with(' ') {
-        text.pop();
-    }
-    Some(text)
+        if last == b' ' && text.len() > start {
+            text.pop();
+        }
+        true
+    })
 }
 
 /// An attribute value as the text it encodes. `None`: its type is no string.
@@ -301,6 +333,11 @@ mod tests {
     /// Every text of up to five of these.
     #[test]
     fn ascii_is_folded_alike() {
+        let ascii = |text: &[u8]| {
+            let mut folded = Vec::new();
+            let is_ascii = push_folded_ascii(&mut folded, text);
+            is_ascii.then(|| String::from_utf8(folded.split_off(4)).unwrap())
+        };
         let mut texts = vec![Vec::new()];
         for _ in 0..5 {
             let longer = texts.iter().flat_map(|text| {
@@ -311,12 +348,46 @@ mod tests {
             texts = longer.chain([Vec::new()]).collect();
             for text in &texts {
                 for tag in [tag::UTF8_STRING, tag::PRINTABLE_STRING, tag::TELETEX_STRING] {
-                    assert_eq!(folded(tag, text), folded_unicode(tag, text), "{text:?}");
+                    let folded = folded_unicode(tag, text).unwrap();
+                    assert_eq!(
+                        ascii(text),
+                        folded.filter(|_| !text.contains(&b'\t')),
+                        "{text:?}"
+                    );
+                    let [one, other] = [&text[..], &[text.as_slice(), b"\xc2\xad"].concat()]
+                        .map(|text| name(&organization(tag::UTF8_STRING, text)).unwrap());
+                    assert!(one.matches(&other), "{text:?}");
                 }
             }
         }
-        assert_eq!(folded_ascii(b" A  b "), Some("a b".to_owned()));
-        assert_eq!(folded_ascii(b"a\tb"), None);
+        assert_eq!(ascii(b" A  b "), Some("a b".to_owned()));
+        assert_eq!(ascii(b"a\tb"), None);
+    }
+
+    #[test]
+    fn attributes_of_one_rdn_have_no_order() {
+        let [a, b, c] =
+            [b"a", b"b", b"c"].map(|value| attribute(&[0x55, 4, 3], tag::UTF8_STRING, value));
+        let rdn = |attributes: &[&Vec<u8>]| {
+            let attributes: Vec<u8> = attributes
+                .iter()
+                .flat_map(|one| one.iter().copied())
+                .collect();
+            wrap(tag::SET, &attributes)
+        };
+        let of = |rdns: &[Vec<u8>]| name(&wrap(tag::SEQUENCE, &rdns.concat())).unwrap();
+        let one = of(&[rdn(&[&a, &b, &c]), rdn(&[&a])]);
+        assert!(one.matches(&of(&[rdn(&[&c, &a, &b]), rdn(&[&a])])));
+        for other in [
+            of(&[rdn(&[&a, &b, &c])]),
+            of(&[rdn(&[&a, &b]), rdn(&[&c]), rdn(&[&a])]),
+            of(&[rdn(&[&a]), rdn(&[&a, &b, &c])]),
+            of(&[rdn(&[&a, &b, &c, &a]), rdn(&[&a])]),
+        ] {
+            assert!(!one.matches(&other));
+        }
+        assert!(one.is_within(&of(&[rdn(&[&b, &c, &a])])));
+        assert!(!one.is_within(&of(&[rdn(&[&a, &b])])));
     }
     use crate::x509::der::Reader;
 

@@ -57,7 +57,7 @@ impl Prepared {
             return 0;
         };
         let others = others.unwrap_or_default();
-        let all = core::iter::once(end_entity).chain(others);
+        let all = core::iter::once(end_entity.into_der()).chain(others);
         all.filter_map(|der| Certificate::parse(der).ok()).count()
     }
 }

@@ -5,6 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use sha2::{Digest as _, Sha256};
+
 use super::*;
 use crate::config::{resources, source};
 use crate::forwarded::xfcc_elements::pairs;
@@ -45,7 +47,7 @@ fn decode(source: &HeaderSource, headers: &[(&str, String)]) -> ForwardedChain {
 
 fn present(chain: &[Vec<u8>]) -> ForwardedChain {
     ForwardedChain::Present {
-        end_entity: chain[0].clone(),
+        end_entity: EndEntity::new(chain[0].clone()),
         others: Ok(chain[1..].to_vec()),
     }
 }
@@ -331,7 +333,7 @@ fn broken_is_neither_missing_nor_another() {
             last.1 = "garbage".to_owned();
             match decode(&source, &broken) {
                 ForwardedChain::Present { end_entity, others } => {
-                    assert_eq!(end_entity, ec()[0]);
+                    assert_eq!(end_entity.der(), ec()[0]);
                     assert!(others.is_err(), "{document}");
                 }
                 other => panic!("{document}: {other:?}"),
@@ -473,7 +475,7 @@ fn a_chain_that_holds_the_end_entity_begins_with_it() {
     assert_eq!(
         decode(&source, &headers),
         ForwardedChain::Present {
-            end_entity: chain[0].clone(),
+            end_entity: EndEntity::new(chain[0].clone()),
             others: Err(DecodeError::OtherChain.into()),
         }
     );
@@ -557,10 +559,64 @@ fn the_hash_binds_the_certificate() {
     assert_eq!(
         xfcc(1, None, &other),
         ForwardedChain::Present {
-            end_entity: ec[0].clone(),
+            end_entity: EndEntity::new(ec[0].clone()),
             others: Err(DecodeError::OtherChain.into()),
         }
     );
+}
+
+/// Envoy writes the end entity alike in `Cert=` and `Chain=`. Nothing but the work depends on it.
+#[test]
+fn the_end_entity_in_the_same_text_is_read_as_in_another() {
+    let (ec, rsa) = (ec(), rsa());
+    let cert = escaped(&ec[0]);
+    let blanks = cert.replace("%0A", "%0a");
+    let [issuer, other] = [&ec[1], &rsa[0]].map(|der| escaped(der));
+    let element = |cert: &str, behind: &str| {
+        let hash = sha256(&ec[0]);
+        format!(
+            "Hash={hash};Cert=\"{cert}\";Chain=\"{}{behind}\"",
+            escaped(&ec[0])
+        )
+    };
+    let large = escaped(&vec![0x30; RequestLimits::default().payload_bytes]);
+    let behind = [
+        String::new(),
+        " ".to_owned(),
+        issuer.clone(),
+        cert.clone(),
+        format!("{issuer}{cert}{other}"),
+        format!("%0A%20{issuer}"),
+        format!("x{issuer}"),
+        format!("{issuer}x"),
+        "-".to_owned(),
+        "-----BEGIN%20".to_owned(),
+        issuer.replace("BEGIN", "BEGI"),
+        issuer.replace("%0A-----END", "*%0A-----END"),
+        format!("{issuer}{}", other.replace("END", "EN")),
+        format!("{issuer}%4"),
+        format!("{issuer}%zz"),
+        "%".to_owned(),
+        issuer.repeat(10),
+        issuer.repeat(11),
+        format!("{}{}", issuer.repeat(10), cert),
+        large.clone(),
+        format!("{large}{issuer}"),
+    ];
+    let mut kinds = [0; 2];
+    for behind in &behind {
+        let found = xfcc(1, None, &element(&cert, behind));
+        assert_eq!(found, xfcc(1, None, &element(&blanks, behind)), "{behind}");
+        let ForwardedChain::Present { end_entity, others } = found else {
+            panic!("{behind}");
+        };
+        assert_eq!(end_entity.der(), ec[0]);
+        kinds[usize::from(others.is_ok())] += 1;
+    }
+    assert_eq!(kinds, [14, 7]);
+    // The text of Cert= may end where no block does, and is then no certificate.
+    let cut = element(cert.trim_end_matches("-%0A"), &issuer);
+    assert!(is_undecodable(&xfcc(1, None, &cut)));
 }
 
 /// What a certificate's names add, behind the real pairs.
