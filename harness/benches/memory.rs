@@ -130,6 +130,15 @@ impl Pki {
     }
 }
 
+/// Who comes, to what configuration.
+struct Filling<'a> {
+    name: &'static str,
+    chains: &'a [Chain],
+    headers: &'a [String],
+    and_refusals: bool,
+    bounds_mib: &'static [usize],
+}
+
 /// What is held at the most while they come, beyond what is held before the first.
 fn fill(pipeline: &Pipeline, chains: &[Chain], and_refusals: bool) -> [usize; 2] {
     let before = held();
@@ -161,30 +170,39 @@ fn main() {
     let pki = Pki::new(options.effort(CLIENTS, CLIENTS_OF_A_CA));
     let value = |one: &Variable| format!("x-{}: {{{}}}", one.name().replace('_', "-"), one.name());
     let headers: Vec<String> = Variable::ALL.iter().map(value).collect();
-    let cases: [(&str, &[Chain], &[String], bool); 3] = [
-        ("verdicts, one CA", &pki.of_one_ca, &[], false),
-        (
-            "verdicts with 14 headers, one CA",
-            &pki.of_one_ca,
-            &headers,
-            false,
-        ),
-        (
-            "verdicts, refusals, links, keys",
-            &pki.of_many,
-            &headers,
-            true,
-        ),
+    let fillings = [
+        Filling {
+            name: "verdicts, one CA",
+            chains: &pki.of_one_ca,
+            headers: &[],
+            and_refusals: false,
+            bounds_mib: &[16],
+        },
+        Filling {
+            name: "verdicts with 14 headers, one CA",
+            chains: &pki.of_one_ca,
+            headers: &headers,
+            and_refusals: false,
+            bounds_mib: &[16],
+        },
+        Filling {
+            name: "verdicts, refusals, links, keys",
+            chains: &pki.of_many,
+            headers: &headers,
+            and_refusals: true,
+            bounds_mib: &[1, 4, 16],
+        },
     ];
     let mut rows = Vec::new();
-    for (name, chains, headers, and_refusals) in cases {
-        for mib in [1, 4, 16] {
-            let name = format!("{name}, {mib} MiB");
+    for filling in fillings {
+        for mib in filling.bounds_mib {
+            let name = format!("{}, {mib} MiB", filling.name);
             if !options.wants(&name) {
                 continue;
             }
             let bound = mib * MIB;
-            let most = fill(&pki.pipeline(bound, headers), chains, and_refusals);
+            let pipeline = pki.pipeline(bound, filling.headers);
+            let most = fill(&pipeline, filling.chains, filling.and_refusals);
             let [asked, rounded] = most.map(|bytes| bytes as f64 / bound as f64);
             rows.push([name.clone(), format!("{asked:.2}"), format!("{rounded:.2}")].into());
             let what = format!("{name}: held over the bound");

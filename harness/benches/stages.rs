@@ -10,11 +10,12 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use criterion::measurement::WallTime;
+use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 use mtls_gate::fixtures::keys::Key;
 use mtls_gate::fixtures::mint::Cert;
 use mtls_gate::goldens::{self, header_of};
+use mtls_gate::measure::Stopwatch;
 use mtls_gate::testbed::forwarded::{forms, xfcc};
 use mtls_gate_bench_decoder::Work;
 use mtls_gate_core::authz::Request;
@@ -37,10 +38,42 @@ mod support;
 /// End entity, two intermediates, all of P-256.
 const CHAIN: &str = "eku_upper_intermediate_without";
 
+/// As all benchmarks here measure.
+struct OnCpu;
+
+impl Measurement for OnCpu {
+    type Intermediate = Stopwatch;
+    type Value = Duration;
+
+    fn start(&self) -> Stopwatch {
+        Stopwatch::start()
+    }
+
+    fn end(&self, since: Stopwatch) -> Duration {
+        since.elapsed()
+    }
+
+    fn add(&self, one: &Duration, other: &Duration) -> Duration {
+        *one + *other
+    }
+
+    fn zero(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn to_f64(&self, time: &Duration) -> f64 {
+        WallTime.to_f64(time)
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        WallTime.formatter()
+    }
+}
+
 /// Short: there are many.
-fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+fn group<'a>(criterion: &'a mut Criterion<OnCpu>, name: &str) -> BenchmarkGroup<'a, OnCpu> {
     let mut group = criterion.benchmark_group(name);
-    group.sample_size(40);
+    group.sample_size(30);
     group.warm_up_time(Duration::from_millis(500));
     group.measurement_time(Duration::from_millis(1500));
     group
@@ -51,7 +84,7 @@ fn policy() -> Policy {
 }
 
 /// A chain of three certificates in each form, decoded and parsed.
-fn decode(criterion: &mut Criterion) {
+fn decode(criterion: &mut Criterion<OnCpu>) {
     let golden = goldens::named(CHAIN).unwrap();
     let chain = golden.chain();
     let mut group = group(criterion, "decode and parse 3");
@@ -67,7 +100,7 @@ fn decode(criterion: &mut Criterion) {
 }
 
 /// One certificate of each algorithm.
-fn parse(criterion: &mut Criterion) {
+fn parse(criterion: &mut Criterion<OnCpu>) {
     let mut group = group(criterion, "parse");
     let issuer = Cert::ca("issuer").self_signed();
     let made = |key| Cert::client("client").key(key).by(&issuer).der;
@@ -87,7 +120,7 @@ fn parse(criterion: &mut Criterion) {
 }
 
 /// Search and validation, of chains that are parsed. The anchor is not counted.
-fn path(criterion: &mut Criterion) {
+fn path(criterion: &mut Criterion<OnCpu>) {
     let mut group = group(criterion, "path");
     for algorithm in Algorithm::ALL {
         for length in [1, 2, 4] {
@@ -110,7 +143,7 @@ fn path(criterion: &mut Criterion) {
 }
 
 /// What is told of a verified client.
-fn render(criterion: &mut Criterion) {
+fn render(criterion: &mut Criterion<OnCpu>) {
     let pki = Pki::new(Algorithm::P256, 1, 1);
     let limits = RequestLimits::default();
     let presented = ForwardedChain::from_der(pki.chains[0].clone(), &limits);
@@ -135,7 +168,7 @@ fn render(criterion: &mut Criterion) {
 }
 
 /// From a request's headers, forwarded by a relay, to what becomes of it, with 14 headers.
-fn whole(criterion: &mut Criterion) {
+fn whole(criterion: &mut Criterion<OnCpu>) {
     let golden = goldens::named(CHAIN).unwrap();
     let time = golden.time().unwrap();
     let header = xfcc(&golden.chain());
@@ -182,7 +215,8 @@ fn whole(criterion: &mut Criterion) {
 }
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
+    let criterion = Criterion::default().with_measurement(OnCpu);
+    let mut criterion = criterion.configure_from_args();
     decode(&mut criterion);
     parse(&mut criterion);
     path(&mut criterion);
