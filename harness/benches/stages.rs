@@ -73,7 +73,7 @@ impl Measurement for OnCpu {
 /// Short: there are many.
 fn group<'a>(criterion: &'a mut Criterion<OnCpu>, name: &str) -> BenchmarkGroup<'a, OnCpu> {
     let mut group = criterion.benchmark_group(name);
-    group.sample_size(30);
+    group.sample_size(20);
     group.warm_up_time(Duration::from_millis(500));
     group.measurement_time(Duration::from_millis(1500));
     group

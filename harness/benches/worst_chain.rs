@@ -30,10 +30,10 @@ mod support;
 
 const PRESENTED: usize = 10;
 /// Of all chains, to find the worst.
-const SCREENING_ROUNDS: u32 = 3;
+const SCREENING_ROUNDS: u32 = 5;
 /// Of those.
 const ROUNDS: u32 = 60;
-const WORST: usize = 3;
+const WORST: usize = 4;
 /// How often the attacker has been there before: never, and so often that his keys are worth being
 /// made ready.
 const BEFORE: [usize; 2] = [0, 3];
@@ -230,7 +230,7 @@ fn compare(title: &str, engine: &Engine, chains: &[Chain], options: &Options, re
     }
     if !options.test {
         let all = measure(title, engine, &visits, options, SCREENING_ROUNDS);
-        let cost = |visit: &Visit<'_>| all.of(&label(*visit)).unwrap().median();
+        let cost = |visit: &Visit<'_>| all.of(&label(*visit)).unwrap().least();
         visits[1..].sort_by(|one, other| cost(other).total_cmp(&cost(one)));
         visits.truncate(1 + WORST);
     }

@@ -135,6 +135,12 @@ impl Series {
         at(f64::floor).midpoint(at(f64::ceil))
     }
 
+    /// What it costs when nothing else runs: other work on the machine only adds.
+    #[must_use]
+    pub fn least(&self) -> f64 {
+        self.quantile(0.0)
+    }
+
     /// The median.
     #[must_use]
     pub fn median(&self) -> f64 {
@@ -454,6 +460,7 @@ mod tests {
     fn median_and_quartiles() {
         assert_eq!(series(&[5.0, 1.0, 3.0, 2.0, 4.0]).show(1), "3.0 (2.0–4.0)");
         assert_eq!(series(&[4.0, 1.0, 2.0, 3.0]).median(), 2.5);
+        assert_eq!(series(&[4.0, 1.0, 2.0, 3.0]).least(), 1.0);
         assert_eq!(series(&[7.0]).show(0), "7");
         assert!(series(&[]).median().is_nan());
     }
