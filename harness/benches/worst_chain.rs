@@ -5,7 +5,7 @@
 //! layers of equal names, so that every layer can be entered from every certificate of the one
 //! above; nothing but signatures tells which links hold. Some links hold, the end entity's does not.
 //! Its names are as many as the budget of comparisons allows. Where keys are made ready for those who
-//! come again, the attacker has been there before, with another end entity each time.
+//! come again, the attacker has been there before, with other certificates of the same keys.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -14,7 +14,7 @@
 
 use mtls_gate::fixtures::der;
 use mtls_gate::fixtures::keys::{Key, RsaKeys};
-use mtls_gate::fixtures::mint::{Cert, Issued, dns, serial};
+use mtls_gate::fixtures::mint::{Cert, Issued, dns};
 use mtls_gate::goldens::testdata;
 use mtls_gate::measure::{Bound, Cases, Options, Report, Section, Series, Stopwatch};
 use mtls_gate_core::config::Config;
@@ -49,17 +49,15 @@ struct Engine {
 struct Chain {
     label: String,
     is_honest: bool,
-    /// One for each visit.
-    end_entities: Vec<Vec<u8>>,
-    presented: Vec<Vec<u8>>,
+    /// What is presented at each visit.
+    visits: Vec<Vec<Vec<u8>>>,
     anchor: Vec<u8>,
 }
 
 impl Chain {
     fn judge(&self, pipeline: &Pipeline, visit: usize) {
-        let mut chain = vec![self.end_entities[visit].as_slice()];
-        chain.extend(borrowed(&self.presented));
-        let judged = pipeline.judge(&Presented::Tls(&chain), Some(TIME));
+        let presented = borrowed(&self.visits[visit]);
+        let judged = pipeline.judge(&Presented::Tls(&presented), Some(TIME));
         assert_eq!(judged.is_verified(), self.is_honest, "{}", self.label);
         let of_the_search = [
             "client_cert_validation_failed",
@@ -72,10 +70,6 @@ impl Chain {
             self.label
         );
     }
-}
-
-fn ders(certificates: &[Issued]) -> Vec<Vec<u8>> {
-    certificates.iter().map(|one| one.der.clone()).collect()
 }
 
 /// The keys of one algorithm, by number: the presented certificates', then these.
@@ -91,16 +85,17 @@ fn honest(key: Keys<'_>) -> Chain {
     let mut chain = Vec::new();
     let mut issuer = anchor.clone();
     for level in 0..8 {
-        let label = format!("honest {level}");
-        issuer = Cert::ca(&label).key(key(level)).by(&issuer);
-        chain.push(issuer.clone());
+        issuer = Cert::ca(&format!("honest {level}"))
+            .key(key(level))
+            .by(&issuer);
+        chain.push(issuer.der.clone());
     }
     let end_entity = Cert::client("honest").key(key(CLIENT)).by(&issuer);
+    chain.insert(0, end_entity.der);
     Chain {
         label: HONEST.to_owned(),
         is_honest: true,
-        end_entities: vec![end_entity.der],
-        presented: ders(&chain),
+        visits: vec![chain],
         anchor: anchor.der,
     }
 }
@@ -113,13 +108,31 @@ fn name(layer: usize) -> Vec<u8> {
 /// `names`: how many the end entity has, each under 10 constraints of every CA.
 fn maze(key: Keys<'_>, layers: &[usize], hold: bool, names: usize) -> Chain {
     let anchor = Cert::ca("anchor").key(key(ANCHOR)).self_signed();
+    let links = if hold { "hold" } else { "do not hold" };
+    let visit = |visit| present(key, &anchor, layers, hold, names, visit);
+    Chain {
+        label: format!("layers {layers:?}, links {links}, {names} names"),
+        is_honest: false,
+        visits: (0..=BEFORE[1]).map(visit).collect(),
+        anchor: anchor.der.clone(),
+    }
+}
+
+fn present(
+    key: Keys<'_>,
+    anchor: &Issued,
+    layers: &[usize],
+    hold: bool,
+    names: usize,
+    visit: usize,
+) -> Vec<Vec<u8>> {
     let stranger = Cert::ca("stranger").key(key(STRANGER)).self_signed();
     let mut presented = Vec::new();
     let mut above: Vec<Issued> = vec![anchor.clone()];
     for (depth, count) in layers.iter().enumerate() {
         let mut layer = Vec::new();
         for number in 0..*count {
-            let cert = Cert::ca(&format!("maze {depth} {number}"))
+            let cert = Cert::ca(&format!("maze {depth} {number} {visit}"))
                 .key(key(presented.len() + number))
                 .subject(name(depth))
                 .without_key_identifiers();
@@ -141,28 +154,18 @@ fn maze(key: Keys<'_>, layers: &[usize], hold: bool, names: usize) -> Chain {
             };
             layer.push(cert.issuer(issuer_name).by(signer));
         }
-        presented.extend(layer.iter().cloned());
+        presented.extend(layer.iter().map(|one| one.der.clone()));
         above = layer;
     }
-    let end_entity = |visit: usize| {
-        let sans = (0..names.max(1)).map(|one| dns(&format!("h{one}.d9.test")));
-        Cert::client("maze")
-            .serial(serial(&format!("maze {visit}")))
-            .sans(sans.collect())
-            .key(key(CLIENT))
-            .without_key_identifiers()
-            .issuer(name(layers.len() - 1))
-            .by(&stranger)
-            .der
-    };
-    let links = if hold { "hold" } else { "do not hold" };
-    Chain {
-        label: format!("layers {layers:?}, links {links}, {names} names"),
-        is_honest: false,
-        end_entities: (0..=BEFORE[1]).map(end_entity).collect(),
-        presented: ders(&presented),
-        anchor: anchor.der,
-    }
+    let sans = (0..names.max(1)).map(|one| dns(&format!("h{one}.d9.test")));
+    let end_entity = Cert::client(&format!("maze {visit}"))
+        .sans(sans.collect())
+        .key(key(CLIENT))
+        .without_key_identifiers()
+        .issuer(name(layers.len() - 1))
+        .by(&stranger);
+    presented.insert(0, end_entity.der);
+    presented
 }
 
 fn mazes(key: Keys<'_>, options: &Options) -> Vec<Chain> {
