@@ -34,9 +34,9 @@ const SCREENING_ROUNDS: u32 = 5;
 /// Of those.
 const ROUNDS: u32 = 60;
 const WORST: usize = 4;
-/// How often the attacker has been there before: never, and so often that his keys are worth being
-/// made ready.
-const BEFORE: [usize; 2] = [0, 3];
+/// How often the attacker has been there before; a key is worth being made ready once it was used
+/// three times.
+const BEFORE: [usize; 3] = [0, 1, 3];
 const HONEST: &str = "longest honest path";
 
 /// Who verifies, and what is remembered when a search begins.
@@ -113,7 +113,7 @@ fn maze(key: Keys<'_>, layers: &[usize], hold: bool, names: usize) -> Chain {
     Chain {
         label: format!("layers {layers:?}, links {links}, {names} names"),
         is_honest: false,
-        visits: (0..=BEFORE[1]).map(visit).collect(),
+        visits: (0..=BEFORE[2]).map(visit).collect(),
         anchor: anchor.der.clone(),
     }
 }
@@ -226,7 +226,7 @@ fn measure(
 }
 
 fn compare(title: &str, engine: &Engine, chains: &[Chain], options: &Options, report: &mut Report) {
-    let before = &BEFORE[..if engine.remembers { 2 } else { 1 }];
+    let before = &BEFORE[..if engine.remembers { 3 } else { 1 }];
     let mut visits: Vec<Visit<'_>> = vec![(&chains[0], 0)];
     for chain in &chains[1..] {
         visits.extend(before.iter().map(|before| (chain, *before)));
