@@ -185,15 +185,17 @@ impl<'a> Cases<'a> {
     pub fn add(&mut self, options: &Options, place: Place<'_>, mut work: impl FnMut() + 'a) {
         let mut times = u32::from(options.test);
         self.add_timed([place], move || {
-            let since = Stopwatch::start();
             if times == 0 {
+                // The first time is not like the others where something is remembered.
+                work();
+                let since = Stopwatch::start();
                 while since.elapsed() < TURN {
                     work();
                     times = times.saturating_add(1);
                 }
-            } else {
-                (0..times).for_each(|_| work());
             }
+            let since = Stopwatch::start();
+            (0..times).for_each(|_| work());
             [since.elapsed().div_f64(f64::from(times))]
         });
     }
