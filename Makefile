@@ -15,7 +15,7 @@ unexport MAKEFLAGS
 # How long `make fuzz` runs each target.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help tools wasm inspector pictures build demo test bench bench-envoy instructions conform fuzz fuzz-smoke fmt lint fixtures clean prereqs envoy producers browser bench-filters cxx
+.PHONY: help tools wasm inspector pictures build demo test bench bench-native bench-envoy instructions conform fuzz fuzz-smoke fmt lint fixtures clean prereqs envoy producers browser bench-filters cxx
 
 help: ## print this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -27,8 +27,14 @@ test: wasm inspector bench-filters envoy producers browser ## run all tests, tho
 	cargo test --workspace --locked
 	@scripts/fuzz.sh smoke
 
-bench: wasm bench-filters envoy ## run the benchmarks of docs/performance.md
-	cargo bench --locked -p mtls-gate --bench '*'
+# cargo gives all benchmarks the same arguments, and they do not take the same: ARGS goes with BENCH.
+# make bench BENCH=peers ARGS='P-256 --json'
+bench: wasm bench-filters envoy ## run the benchmarks of docs/performance.md: all, or BENCH with ARGS
+	$(if $(ARGS),$(if $(BENCH),,$(error ARGS are for one benchmark: say which, BENCH=peers)))
+	cargo bench --locked --no-fail-fast -p mtls-gate --bench '$(or $(BENCH),*)' $(if $(ARGS),-- $(ARGS))
+
+bench-native: prereqs ## run those of the native pipeline, without Envoy, some minutes
+	cargo bench --locked --no-fail-fast -p mtls-gate $(addprefix --bench ,peers stages handshakes worst_chain memory)
 
 bench-envoy: wasm bench-filters envoy ## run the one in Envoy, some minutes
 	cargo bench --locked -p mtls-gate --bench envoy

@@ -1,18 +1,20 @@
 //! The same work natively and in the V8 of a real Envoy, in turn:
 //! `cargo bench -p mtls-gate --bench forwarded_header_wasm`.
 //!
-//! One request makes the filter do it many times, and is timed from outside. What a request without
-//! any work takes is subtracted.
+//! One request makes the filter do it many times, and is timed from outside, by the clock. What a
+//! request without any work takes is subtracted.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects
 )]
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mtls_gate::goldens;
+use mtls_gate::measure::{Cases, Options, Report, table};
 use mtls_gate::testbed::client::{self, ClientOptions, Connection};
 use mtls_gate::testbed::echo::Echo;
 use mtls_gate::testbed::envoy::{
@@ -25,30 +27,14 @@ use serde_json::{Value, json};
 const CHAIN: &str = "eku_upper_intermediate_without";
 const NAME: &str = "bench.test";
 /// V8 compiles what runs often once more.
-const WARM_UP: usize = 5;
+const WARM_UP: u32 = 5;
+/// The work in one turn.
+const WORK_ROUNDS: u32 = 50;
+const TURNS: u32 = 200;
 
-/// As many of each as are timed; the work in one sample.
-struct Effort {
-    samples: usize,
-    rounds: u32,
-}
-
-impl Effort {
-    /// `cargo bench` says so; as a test, once is enough.
-    fn from_args() -> Self {
-        if std::env::args().any(|argument| argument == "--bench") {
-            Self {
-                samples: 201,
-                rounds: 50,
-            }
-        } else {
-            Self {
-                samples: 1,
-                rounds: 1,
-            }
-        }
-    }
-}
+const NATIVE: &str = "native";
+const IDLE: &str = "a request without work";
+const BUSY: &str = "a request with work in wasm";
 
 /// How long the filter takes for these rounds, the request included.
 fn in_envoy(
@@ -79,33 +65,9 @@ fn natively(work: &Prepared, rounds: u32, certificates: usize) -> Duration {
     time
 }
 
-/// Samples in order, with what is told of them.
-struct Samples(Vec<f64>);
-
-impl Samples {
-    fn new(samples: impl Iterator<Item = f64>) -> Self {
-        let mut samples: Vec<f64> = samples.collect();
-        samples.sort_by(f64::total_cmp);
-        Self(samples)
-    }
-
-    fn quarter(&self, quarters: usize) -> f64 {
-        self.0[(self.0.len() - 1) * quarters / 4]
-    }
-
-    fn median(&self) -> f64 {
-        self.quarter(2)
-    }
-
-    /// The median, and the middle half of all.
-    fn middle(&self) -> String {
-        let [from, median, to] = [1, 2, 3].map(|quarters| self.quarter(quarters));
-        format!("{median:.2} ({from:.2} to {to:.2})")
-    }
-}
-
 fn main() {
-    let effort = Effort::from_args();
+    let options = Options::from_args();
+    let rounds = options.effort(WORK_ROUNDS, 1);
     let golden = goldens::named(CHAIN).unwrap();
     let chain = golden.chain();
     let forms = forms(&chain);
@@ -131,45 +93,45 @@ fn main() {
     let config = EnvoyConfig::new(bootstrap(&[listener], echo.address(), false));
     let envoy = Envoy::start(&config).unwrap();
     let port = envoy.port("bench").unwrap();
-    let options = ClientOptions::default();
-    let mut connection = client::connect(port, NAME, None, &options).unwrap();
+    let options_of_client = ClientOptions::default();
+    let connection = RefCell::new(client::connect(port, NAME, None, &options_of_client).unwrap());
 
-    println!(
-        "{} certificates decoded and parsed, µs: median and middle half of {}",
-        chain.len(),
-        effort.samples
-    );
+    let mut report = Report::default();
+    let mut rows = Vec::new();
     for (index, (form, work)) in forms.iter().zip(&works).enumerate() {
-        for _ in 0..WARM_UP.min(effort.samples) {
-            in_envoy(&mut connection, index, effort.rounds, chain.len());
-        }
-        let [mut native, mut idle, mut busy] = [const { Vec::new() }; 3];
-        // In turn: the machine's moods hit all alike.
-        for _ in 0..effort.samples {
-            native.push(natively(work, effort.rounds, chain.len()));
-            idle.push(in_envoy(&mut connection, index, 0, chain.len()));
-            busy.push(in_envoy(&mut connection, index, effort.rounds, chain.len()));
-        }
-        if effort.samples == 1 {
+        if !options.wants(form.name) {
             continue;
         }
-        let idle = Samples::new(idle.iter().map(Duration::as_secs_f64)).median();
-        let each = |time: f64| time / f64::from(effort.rounds);
-        let native: Vec<f64> = native.iter().map(|time| each(time.as_secs_f64())).collect();
-        let wasm: Vec<f64> = busy
-            .iter()
-            .map(|time| each(time.as_secs_f64() - idle))
-            .collect();
-        let ratio = wasm.iter().zip(&native).map(|(wasm, native)| wasm / native);
-        let ratio = Samples::new(ratio);
-        let [native, wasm] =
-            [native, wasm].map(|times| Samples::new(times.iter().map(|time| time * 1e6)));
-        println!(
-            "{:<21} native {}   wasm {}   ratio {}",
-            form.name,
-            native.middle(),
-            wasm.middle(),
-            ratio.middle()
-        );
+        let ask = |rounds| {
+            let mut connection = connection.borrow_mut();
+            in_envoy(&mut connection, index, rounds, chain.len())
+        };
+        for _ in 0..options.effort(WARM_UP, 0) {
+            ask(rounds);
+        }
+        let mut cases = Cases::default();
+        cases.add_timed([(form.name, NATIVE)], || {
+            [natively(work, rounds, chain.len()) / rounds]
+        });
+        cases.add_timed([(form.name, IDLE)], || [ask(0) / rounds]);
+        cases.add_timed([(form.name, BUSY)], || [ask(rounds) / rounds]);
+        let section = cases.measure(&options, TURNS).swap_remove(0);
+        let [native, idle, busy] = [NATIVE, IDLE, BUSY].map(|name| section.of(name).unwrap());
+        let wasm = busy.with(idle, |busy, idle| busy - idle);
+        rows.push(vec![
+            form.name.to_owned(),
+            native.show(1),
+            wasm.show(1),
+            wasm.over(native).show(2),
+        ]);
+        report.section(section);
     }
+    let titles = [
+        "3 certificates, µs",
+        "native",
+        "wasm in Envoy",
+        "over native",
+    ];
+    report.table(table(titles.map(str::to_owned).into(), rows.into_iter()));
+    report.print(&options);
 }

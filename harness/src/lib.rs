@@ -9,6 +9,7 @@ pub mod explain;
 pub mod fixtures;
 pub mod goldens;
 pub mod inspector;
+pub mod measure;
 pub mod oracle;
 pub mod resources;
 pub mod serve;
