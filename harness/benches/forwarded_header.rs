@@ -5,7 +5,7 @@
 use criterion::{Criterion, Throughput};
 use mtls_gate::goldens;
 use mtls_gate::testbed::forwarded::forms;
-use mtls_gate_bench_decoder::Work;
+use mtls_gate_bench_kernels::Work;
 use serde_json::json;
 
 /// End entity, two intermediates, all of P-256.
