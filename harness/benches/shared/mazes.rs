@@ -9,17 +9,16 @@ use mtls_gate::fixtures::der;
 use mtls_gate::fixtures::keys::Key;
 use mtls_gate::fixtures::mint::{Cert, Issued, dns};
 
-/// Certificates of each name, from the anchor down.
-pub(crate) const SHAPES: [&[usize]; 8] = [
-    &[10],
-    &[5, 5],
-    &[4, 3, 3],
-    &[3, 3, 2, 2],
-    &[2, 2, 2, 2, 2],
-    &[1, 9],
-    &[9, 1],
-    &[1, 1, 1, 1, 1, 1, 1, 3],
-];
+/// One arrangement.
+#[derive(Clone, Copy)]
+pub(crate) struct Maze {
+    /// Certificates of each name, from the anchor down.
+    layers: &'static [usize],
+    /// Whether the links between layers hold.
+    hold: bool,
+    /// How many names the end entity has, each under 10 constraints of every CA.
+    names: usize,
+}
 
 /// What is presented, in DER; the anchor, which is the same for all chains of one set of keys, is
 /// configured.
@@ -42,15 +41,25 @@ impl Chain {
 }
 
 /// Every shape with links that hold and that do not, with one name and with many.
-pub(crate) fn all(key: &dyn Fn(&str) -> Key) -> Vec<Chain> {
-    let mut chains = Vec::new();
-    for shape in SHAPES {
-        for names in [0, 100] {
-            chains.push(maze(key, shape, true, names));
-            chains.push(maze(key, shape, false, names));
-        }
-    }
-    chains
+pub(crate) fn all() -> Vec<Maze> {
+    const SHAPES: [&[usize]; 8] = [
+        &[10],
+        &[5, 5],
+        &[4, 3, 3],
+        &[3, 3, 2, 2],
+        &[2, 2, 2, 2, 2],
+        &[1, 9],
+        &[9, 1],
+        &[1, 1, 1, 1, 1, 1, 1, 3],
+    ];
+    let mazes = SHAPES.into_iter().flat_map(|layers| {
+        [(0, true), (0, false), (100, true), (100, false)].map(|(names, hold)| Maze {
+            layers,
+            hold,
+            names,
+        })
+    });
+    mazes.collect()
 }
 
 fn name(layer: usize) -> Vec<u8> {
@@ -71,52 +80,57 @@ pub(crate) fn honest(key: &dyn Fn(&str) -> Key) -> Chain {
     Chain::new("longest honest path".into(), &end_entity, &chain, &anchor)
 }
 
-/// `layers[i]` certificates of one name each; whether the links between layers hold is `hold`.
-/// `names`: how many the end entity has, each under 10 constraints of every CA.
-fn maze(key: &dyn Fn(&str) -> Key, layers: &[usize], hold: bool, names: usize) -> Chain {
-    let anchor = Cert::ca("anchor").key(key("anchor")).self_signed();
-    let stranger = Cert::ca("stranger").key(key("stranger")).self_signed();
-    let mut presented = Vec::new();
-    let mut above: Vec<Issued> = vec![anchor.clone()];
-    for (depth, count) in layers.iter().enumerate() {
-        let mut layer = Vec::new();
-        for number in 0..*count {
-            let label = format!("maze {depth} {number}");
-            let cert = Cert::ca(&label)
-                .key(key(&label))
-                .subject(name(depth))
-                .without_key_identifiers();
-            let domains = (0..10).map(|one| dns(&format!("d{one}.test"))).collect();
-            let cert = if names > 0 {
-                cert.permitted(domains)
-            } else {
-                cert
-            };
-            let issuer_name = match depth {
-                0 => anchor.cert.subject.clone(),
-                depth => name(depth - 1),
-            };
-            // The first layer holds, or the search would end there.
-            let signer = if depth == 0 || hold {
-                &above[number % above.len()]
-            } else {
-                &stranger
-            };
-            layer.push(cert.issuer(issuer_name).by(signer));
+impl Maze {
+    pub(crate) fn chain(&self, key: &dyn Fn(&str) -> Key) -> Chain {
+        let Self {
+            layers,
+            hold,
+            names,
+        } = *self;
+        let anchor = Cert::ca("anchor").key(key("anchor")).self_signed();
+        let stranger = Cert::ca("stranger").key(key("stranger")).self_signed();
+        let mut presented = Vec::new();
+        let mut above: Vec<Issued> = vec![anchor.clone()];
+        for (depth, count) in layers.iter().enumerate() {
+            let mut layer = Vec::new();
+            for number in 0..*count {
+                let label = format!("maze {depth} {number}");
+                let cert = Cert::ca(&label)
+                    .key(key(&label))
+                    .subject(name(depth))
+                    .without_key_identifiers();
+                let domains = (0..10).map(|one| dns(&format!("d{one}.test"))).collect();
+                let cert = if names > 0 {
+                    cert.permitted(domains)
+                } else {
+                    cert
+                };
+                let issuer_name = match depth {
+                    0 => anchor.cert.subject.clone(),
+                    depth => name(depth - 1),
+                };
+                // The first layer holds, or the search would end there.
+                let signer = if depth == 0 || hold {
+                    &above[number % above.len()]
+                } else {
+                    &stranger
+                };
+                layer.push(cert.issuer(issuer_name).by(signer));
+            }
+            presented.extend(layer.iter().cloned());
+            above = layer;
         }
-        presented.extend(layer.iter().cloned());
-        above = layer;
+        let sans = (0..names.max(1)).map(|one| dns(&format!("h{one}.d9.test")));
+        let end_entity = Cert::client("maze")
+            .sans(sans.collect())
+            .key(key("client"))
+            .without_key_identifiers()
+            .issuer(name(layers.len() - 1))
+            .by(&stranger);
+        let label = format!(
+            "layers {layers:?}, links {}, {names} names",
+            if hold { "hold" } else { "do not hold" }
+        );
+        Chain::new(label, &end_entity, &presented, &anchor)
     }
-    let sans = (0..names.max(1)).map(|one| dns(&format!("h{one}.d9.test")));
-    let end_entity = Cert::client("maze")
-        .sans(sans.collect())
-        .key(key("client"))
-        .without_key_identifiers()
-        .issuer(name(layers.len() - 1))
-        .by(&stranger);
-    let label = format!(
-        "layers {layers:?}, links {}, {names} names",
-        if hold { "hold" } else { "do not hold" }
-    );
-    Chain::new(label, &end_entity, &presented, &anchor)
 }
