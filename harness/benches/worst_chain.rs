@@ -50,7 +50,7 @@ fn least(times: Vec<Duration>) -> Duration {
 
 fn compare(algorithm: &str, key: &dyn Fn(&str) -> Key) -> f64 {
     let mut chains = vec![mazes::honest(key)];
-    chains.extend(mazes::all().iter().map(|maze| maze.chain(key)));
+    chains.extend(mazes::all().iter().map(|maze| maze.chain(key, 0)));
     let stores: Vec<TrustStore> = chains.iter().map(store).collect();
     let mut times = vec![Vec::new(); chains.len()];
     // Interleaved: the machine's moods hit all alike.

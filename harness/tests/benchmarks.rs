@@ -31,8 +31,26 @@ fn every_case_in_envoy_does_what_is_measured() {
         ("clients", &[floor, envoy::BY_HOST, envoy::BY_WASM]),
         ("caches", &[floor, envoy::BY_HOST, envoy::BY_WASM]),
         ("anchors", &[floor, warm, host, wasm]),
-        ("chains", &[floor, warm, envoy::COLD_HOST, envoy::COLD_WASM]),
-        ("memory", &[envoy::BY_HOST, envoy::BY_WASM, "the bound"]),
+        (
+            "chains",
+            &[
+                floor,
+                warm,
+                host,
+                wasm,
+                envoy::FORGETFUL_HOST,
+                envoy::FORGETFUL_WASM,
+            ],
+        ),
+        (
+            "memory",
+            &[
+                envoy::BY_HOST,
+                envoy::BY_WASM,
+                envoy::BOUND,
+                envoy::TWICE_THE_BOUND,
+            ],
+        ),
     ];
     for (name, lines) in lines {
         let file = folder.path().join(format!("grow-{name}.svg"));
@@ -60,8 +78,8 @@ fn assert_is_plot(name: &str, svg: &str, lines: &[&str]) {
         "{name}: {texts:?}"
     );
     let bands = all("polygon").count();
-    assert!(bands >= lines.len(), "{name}: {bands} bands");
-    // Two, as said above.
+    assert_eq!(bands, lines.len(), "{name}");
+    // Two values each, as said above.
     assert_eq!(all("circle").count(), bands.saturating_mul(2), "{name}");
     let root = document.root_element();
     let size = ["width", "height"].map(|side| {

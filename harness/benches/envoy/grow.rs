@@ -6,8 +6,8 @@ use super::plan::{Plan, Section};
 use super::plot::{self, Axis, Plot, Point};
 use super::setup::{Filter, Front, Ours, Setup};
 use super::{
-    BY_HOST, BY_WASM, CACHE_MIB, COLD_HOST, COLD_WASM, FLOOR, MIB, NO_FILTER, Options, Report,
-    Result, WARM, report,
+    BY_HOST, BY_WASM, CACHE_MIB, COLD_HOST, COLD_WASM, FLOOR, FORGETFUL_HOST, FORGETFUL_WASM, MIB,
+    NO_FILTER, Options, Report, Result, WARM, report,
 };
 
 struct Growth<'c> {
@@ -267,12 +267,8 @@ pub(crate) fn chains(
             line(WARM, OURS, FEW),
             line(COLD_HOST, OURS, count),
             line(COLD_WASM, OURS_IN_WASM, count),
-            line(
-                "nothing remembered, host crypto",
-                forgetting(Ours::DEFAULT),
-                FEW,
-            ),
-            line("nothing remembered, wasm", forgetting(Ours::IN_WASM), FEW),
+            line(FORGETFUL_HOST, forgetting(Ours::DEFAULT), FEW),
+            line(FORGETFUL_WASM, forgetting(Ours::IN_WASM), FEW),
         ],
     }
     .measure(setup, options, report)

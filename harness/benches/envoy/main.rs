@@ -189,6 +189,10 @@ const PLAIN: &str = "ours, plain";
 /// Cold or warm, as it happens.
 pub(crate) const BY_HOST: &str = "ours, signatures by the host";
 pub(crate) const BY_WASM: &str = "ours, signatures in wasm";
+pub(crate) const FORGETFUL_HOST: &str = "nothing remembered, host crypto";
+pub(crate) const FORGETFUL_WASM: &str = "nothing remembered, wasm";
+pub(crate) const BOUND: &str = "the bound";
+pub(crate) const TWICE_THE_BOUND: &str = "twice the bound";
 const SIGNATURE: &str = "verify_signature, 8 times";
 
 fn without_headers(name: &str) -> String {

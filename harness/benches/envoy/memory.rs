@@ -11,7 +11,9 @@ use super::plan::pid;
 use super::plot::{Axis, Line, Plot, Point};
 use super::report::{Bound, Figure, Series};
 use super::setup::{Filter, Front, LISTENER, Ours, Setup};
-use super::{BY_HOST, BY_WASM, CACHE_MIB, MIB, Options, Report, Result, report};
+use super::{
+    BOUND, BY_HOST, BY_WASM, CACHE_MIB, MIB, Options, Report, Result, TWICE_THE_BOUND, report,
+};
 
 /// The resident memory of a process, in MiB.
 pub(crate) fn resident_mib(pid: u32) -> Result<f64> {
@@ -54,7 +56,10 @@ struct Guests {
     near: Vec<Client>,
     far: Vec<Client>,
     refused: Vec<Client>,
-    many_issuers: Vec<Client>,
+    /// Below intermediates that are met often enough for their keys to be made ready.
+    keys: Vec<Client>,
+    /// Each below an intermediate of its own.
+    links: Vec<Client>,
 }
 
 pub(crate) fn memory(
@@ -68,7 +73,8 @@ pub(crate) fn memory(
         near: far_below(1, count),
         far: far_below(8, count / 2),
         refused: refused(count / 2),
-        many_issuers: of_many_issuers(count.min(100), 5),
+        keys: of_many_issuers(count.min(100), 5),
+        links: of_many_issuers(count / 2, 1),
     };
     let mut lines = Vec::new();
     let sizes = options.points(&[1, 4, CACHE_MIB, 64]);
@@ -97,8 +103,8 @@ pub(crate) fn memory(
             .map(|mib| (*mib as f64, *mib as f64 * times))
             .collect()
     };
-    lines.push(("the bound", bound(1.0)));
-    lines.push(("twice the bound", bound(2.0)));
+    lines.push((BOUND, bound(1.0)));
+    lines.push((TWICE_THE_BOUND, bound(2.0)));
     let lines = lines.into_iter().map(|(name, points)| Line {
         name: name.to_owned(),
         points: points
@@ -135,8 +141,9 @@ fn filled(setup: &Setup<'_>, guests: &Guests, ours: Ours) -> Result<[f64; 2]> {
     for _ in 0..2 {
         for clients in [
             &guests.near,
-            &guests.many_issuers,
+            &guests.keys,
             &guests.far,
+            &guests.links,
             &guests.refused,
         ] {
             let traffic = Traffic {

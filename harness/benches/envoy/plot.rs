@@ -7,21 +7,28 @@ use plotters::coord::Shift;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
 
-use super::Result;
+use super::{
+    BOUND, BY_HOST, BY_WASM, COLD_HOST, COLD_WASM, FLOOR, FORGETFUL_HOST, NO_FILTER, Result,
+    TWICE_THE_BOUND, WARM,
+};
 
 const SIZE: (u32, u32) = (860, 520);
 /// Above the chart: the title, and who is who.
 const HEAD: u32 = 92;
 const FONT: &str = "sans-serif";
-/// Okabe and Ito: told apart by the colour-blind, too.
-const COLOURS: [RGBColor; 6] = [
-    RGBColor(0, 0, 0),
-    RGBColor(0, 114, 178),
-    RGBColor(0, 158, 115),
-    RGBColor(213, 94, 0),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-];
+
+/// Okabe and Ito's colours, which the colour-blind tell apart, too. One thing has one colour in all plots.
+fn colour(line: &str) -> RGBColor {
+    match line {
+        FLOOR | BOUND => RGBColor(0, 0, 0),
+        NO_FILTER | TWICE_THE_BOUND => RGBColor(130, 130, 130),
+        WARM => RGBColor(0, 114, 178),
+        COLD_HOST | BY_HOST => RGBColor(0, 158, 115),
+        COLD_WASM | BY_WASM => RGBColor(213, 94, 0),
+        FORGETFUL_HOST => RGBColor(86, 180, 233),
+        _ => RGBColor(204, 121, 167),
+    }
+}
 
 pub(crate) struct Plot {
     pub(crate) title: &'static str,
@@ -139,7 +146,7 @@ fn draw_head(area: &DrawingArea<SVGBackend<'_>, Shift>, plot: &Plot) -> Result<(
     for (index, line) in plot.lines.iter().enumerate() {
         let (column, row) = (index % 3, index / 3);
         let (x, y) = (24 + 278 * column as i32, 52 + 22 * row as i32);
-        let colour = colour(index);
+        let colour = colour(&line.name);
         area.draw(&PathElement::new(
             [(x, y), (x + 22, y)],
             colour.stroke_width(3),
@@ -181,6 +188,7 @@ fn draw_chart(area: &DrawingArea<SVGBackend<'_>, Shift>, plot: &Plot) -> Result<
         ends: bottom..top,
     };
     let mut chart = ChartBuilder::on(area)
+        .margin_left(14)
         .margin_right(24)
         .margin_bottom(8)
         .x_label_area_size(48)
@@ -198,8 +206,8 @@ fn draw_chart(area: &DrawingArea<SVGBackend<'_>, Shift>, plot: &Plot) -> Result<
         .x_label_formatter(&|value| number(*value))
         .y_label_formatter(&|value| number(*value))
         .draw()?;
-    for (index, line) in plot.lines.iter().enumerate() {
-        let colour = colour(index);
+    for line in &plot.lines {
+        let colour = colour(&line.name);
         let at = |quartile: usize| {
             let points = line.points.iter();
             points.map(move |point| (point.x, point.y[quartile]))
@@ -210,8 +218,4 @@ fn draw_chart(area: &DrawingArea<SVGBackend<'_>, Shift>, plot: &Plot) -> Result<
         chart.draw_series(at(1).map(|place| Circle::new(place, 3, colour.filled())))?;
     }
     Ok(())
-}
-
-fn colour(index: usize) -> RGBColor {
-    COLOURS[index % COLOURS.len()]
 }

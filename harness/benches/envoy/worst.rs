@@ -234,7 +234,7 @@ fn compare(
     }
     let mut others = Vec::new();
     for maze in mazes::all() {
-        let chain = maze.chain(&first()?);
+        let chain = maze.chain(&first()?, 0);
         if is_within_limits(&chain) {
             others.push((maze, look(&mut forgetful, &chain)?));
         }
@@ -247,6 +247,7 @@ fn compare(
     if forgetful.verified()? != before + 1 {
         return Err("a chain that leads nowhere is verified".into());
     }
+    let mazes: Vec<Maze> = others.iter().map(|(maze, _)| *maze).collect();
     others.sort_by(|(_, one), (_, other)| other.own.median().total_cmp(&one.own.median()));
     others.truncate(FINALISTS);
     for (_, other) in &mut others {
@@ -258,64 +259,113 @@ fn compare(
             other.sample(&mut forgetful, empty)?;
         }
     }
-    let mazes: Vec<Maze> = others.iter().map(|(maze, _)| *maze).collect();
     let worst = others.into_iter().map(|(_, other)| other);
     let worst = worst.max_by(|one, other| one.own.median().total_cmp(&other.own.median()));
     let worst = worst.ok_or("no chain within the limits")?;
     drop(forgetful);
     let mut compared = vec![("no cache", worst.label, best.own, worst.own)];
     if keys.of(1).is_some() {
-        let mut remembering = Probe::start(&setup.trusting(&anchor, ours))?;
-        compared.extend(with_memory(keys, &mazes, &mut remembering, empty, options)?);
+        let remembering = Probe::start(&setup.trusting(&anchor, ours))?;
+        compared.extend(with_memory(keys, &mazes, remembering, empty, options)?);
     }
     Ok(compared)
 }
 
-/// The default cache. Each chain has keys that were never seen, or keys that were seen as often as it
-/// takes for the next use to make one of them ready.
-fn with_memory(
-    keys: &dyn Keys,
-    mazes: &[Maze],
-    ours: &mut Probe,
-    empty: &mut Probe,
-    options: &Options,
-) -> Result<Vec<Compared>> {
-    let mut number = 0;
-    let mut next = || {
-        number += 1;
-        keys.of(number).ok_or("no keys")
-    };
-    let mut best = Series::default();
-    let mut fresh = vec![Series::default(); mazes.len()];
-    let mut primed = fresh.clone();
-    let mut labels = vec![String::new(); mazes.len()];
-    for _ in 0..options.rounds {
-        let request = relayed(&forwarded_chain(&mazes::honest(&next()?)));
-        best.push(ours.cost(&request, 1)? - empty.cost(&request, 1)?);
-        for (index, maze) in mazes.iter().enumerate() {
-            let chain = maze.chain(&next()?);
-            let forwarded = forwarded_chain(&chain);
-            labels[index] = chain.label;
-            // Another text, so that the refusal is not remembered.
-            for use_number in 0..=PRIMING {
-                let request = relayed(&format!("{forwarded};Subject=\"{use_number}\""));
-                let time = ours.cost(&request, 1)? - empty.cost(&request, 1)?;
-                match use_number {
-                    0 => fresh[index].push(time),
-                    PRIMING => primed[index].push(time),
-                    _ => {}
+/// What mazes take with the default cache, whose next one has this number.
+struct Remembering<'k> {
+    keys: &'k dyn Keys,
+    ours: Probe,
+    number: usize,
+    honest: Series,
+}
+
+/// One arrangement, with keys that were never seen, and with keys that were seen as often as it takes for
+/// the next use to make one of them ready.
+struct WithMemory {
+    maze: Maze,
+    label: String,
+    fresh: Series,
+    primed: Series,
+}
+
+impl WithMemory {
+    fn new(maze: Maze) -> Self {
+        Self {
+            maze,
+            label: String::new(),
+            fresh: Series::default(),
+            primed: Series::default(),
+        }
+    }
+}
+
+impl<'k> Remembering<'k> {
+    fn next_keys(&mut self) -> Result<KeyOf<'k>> {
+        self.number += 1;
+        Ok(self.keys.of(self.number).ok_or("no keys")?)
+    }
+
+    /// As often as is said, every one in its turn.
+    fn run(&mut self, mazes: &mut [WithMemory], empty: &mut Probe, rounds: u32) -> Result<()> {
+        for _ in 0..rounds {
+            let request = relayed(&forwarded_chain(&mazes::honest(&self.next_keys()?)));
+            let time = self.ours.cost(&request, 1)? - empty.cost(&request, 1)?;
+            self.honest.push(time);
+            for measured in &mut *mazes {
+                let keys = self.next_keys()?;
+                // Other certificates each time, so that no link is remembered.
+                for edition in 0..=PRIMING {
+                    let chain = measured.maze.chain(&keys, edition);
+                    let request = relayed(&forwarded_chain(&chain));
+                    let time = self.ours.cost(&request, 1)? - empty.cost(&request, 1)?;
+                    match edition {
+                        0 => measured.fresh.push(time),
+                        PRIMING => measured.primed.push(time),
+                        _ => {}
+                    }
+                    measured.label = chain.label;
                 }
             }
         }
+        Ok(())
     }
-    let all = [
-        ("cache, new keys", fresh),
-        ("cache, keys about to be made ready", primed),
-    ];
-    let compared = all.into_iter().filter_map(|(memory, series)| {
-        let series = series.into_iter().zip(&labels);
-        let worst = series.max_by(|(one, _), (other, _)| one.median().total_cmp(&other.median()));
-        worst.map(|(series, label)| (memory, label.clone(), best.clone(), series))
-    });
-    Ok(compared.collect())
+}
+
+/// The default cache.
+fn with_memory(
+    keys: &dyn Keys,
+    mazes: &[Maze],
+    ours: Probe,
+    empty: &mut Probe,
+    options: &Options,
+) -> Result<Vec<Compared>> {
+    let mut compared = Vec::new();
+    let mut remembering = Remembering {
+        keys,
+        ours,
+        number: 0,
+        honest: Series::default(),
+    };
+    let mut all: Vec<WithMemory> = mazes.iter().copied().map(WithMemory::new).collect();
+    remembering.run(&mut all, empty, 1)?;
+    for (memory, of) in [
+        ("new keys", (|one| &one.fresh) as fn(&WithMemory) -> &Series),
+        ("keys about to be made ready", |one| &one.primed),
+    ] {
+        all.sort_by(|one, other| of(other).median().total_cmp(&of(one).median()));
+        let mut finalists: Vec<WithMemory> = all
+            .iter()
+            .take(FINALISTS)
+            .map(|one| WithMemory::new(one.maze))
+            .collect();
+        remembering.honest = Series::default();
+        remembering.run(&mut finalists, empty, options.rounds)?;
+        let worst = finalists
+            .into_iter()
+            .max_by(|one, other| of(one).median().total_cmp(&of(other).median()))
+            .ok_or("no chain within the limits")?;
+        let series = of(&worst).clone();
+        compared.push((memory, worst.label, remembering.honest.clone(), series));
+    }
+    Ok(compared)
 }

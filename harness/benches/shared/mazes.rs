@@ -7,7 +7,7 @@
 
 use mtls_gate::fixtures::der;
 use mtls_gate::fixtures::keys::Key;
-use mtls_gate::fixtures::mint::{Cert, Issued, dns};
+use mtls_gate::fixtures::mint::{Cert, Issued, dns, serial};
 
 /// One arrangement.
 #[derive(Clone, Copy)]
@@ -81,7 +81,8 @@ pub(crate) fn honest(key: &dyn Fn(&str) -> Key) -> Chain {
 }
 
 impl Maze {
-    pub(crate) fn chain(&self, key: &dyn Fn(&str) -> Key) -> Chain {
+    /// `edition`: the same keys in other certificates.
+    pub(crate) fn chain(&self, key: &dyn Fn(&str) -> Key, edition: usize) -> Chain {
         let Self {
             layers,
             hold,
@@ -97,6 +98,7 @@ impl Maze {
                 let label = format!("maze {depth} {number}");
                 let cert = Cert::ca(&label)
                     .key(key(&label))
+                    .serial(serial(&format!("{label}, {edition}")))
                     .subject(name(depth))
                     .without_key_identifiers();
                 let domains = (0..10).map(|one| dns(&format!("d{one}.test"))).collect();
