@@ -303,7 +303,9 @@ impl Growth<'_> {
     fn plot(&self, section: &Section) -> Result<Plot> {
         let xs = self.lines.iter().flat_map(|line| &line.points);
         let xs = || xs.clone().map(|(x, ..)| *x);
-        let ends = [xs().min(), xs().max()].map(Option::unwrap_or_default);
+        let mut ends = vec![xs().min(), xs().max()];
+        ends.dedup();
+        let ends: Vec<usize> = ends.into_iter().flatten().collect();
         let mut lines = Vec::new();
         for line in &self.lines {
             let mut points = Vec::new();
