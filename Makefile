@@ -30,7 +30,7 @@ test: wasm inspector bench-filters envoy producers browser ## run all tests, tho
 bench: wasm bench-filters envoy ## run the benchmarks of docs/performance.md
 	cargo bench --locked -p mtls-gate --bench '*'
 
-bench-envoy: wasm bench-filters envoy ## run the one in Envoy, some minutes
+bench-envoy: wasm bench-filters envoy ## run the one in Envoy, half an hour or so
 	cargo bench --locked -p mtls-gate --bench envoy
 
 plots: wasm bench-filters envoy ## measure how the cost grows, and draw docs/images/grow-*.svg

@@ -141,7 +141,7 @@ pub(crate) fn draw(plot: &Plot) -> Result<String> {
 }
 
 fn draw_head(area: &DrawingArea<SVGBackend<'_>, Shift>, plot: &Plot) -> Result<()> {
-    let title = (FONT, 20).into_font().style(FontStyle::Bold);
+    let title = (FONT, 22).into_font().style(FontStyle::Bold);
     area.draw(&Text::new(plot.title, (20, 14), title))?;
     for (index, line) in plot.lines.iter().enumerate() {
         let (column, row) = (index % 3, index / 3);
@@ -151,7 +151,7 @@ fn draw_head(area: &DrawingArea<SVGBackend<'_>, Shift>, plot: &Plot) -> Result<(
             [(x, y), (x + 22, y)],
             colour.stroke_width(3),
         ))?;
-        area.draw(&Text::new(line.name.clone(), (x + 28, y - 7), (FONT, 14)))?;
+        area.draw(&Text::new(line.name.clone(), (x + 28, y - 8), (FONT, 16)))?;
     }
     Ok(())
 }
@@ -201,8 +201,8 @@ fn draw_chart(area: &DrawingArea<SVGBackend<'_>, Shift>, plot: &Plot) -> Result<
         .light_line_style(TRANSPARENT)
         .x_desc(plot.x.label)
         .y_desc(plot.y.label)
-        .axis_desc_style((FONT, 15))
-        .label_style((FONT, 13))
+        .axis_desc_style((FONT, 17))
+        .label_style((FONT, 15))
         .x_label_formatter(&|value| number(*value))
         .y_label_formatter(&|value| number(*value))
         .draw()?;
