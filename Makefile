@@ -15,7 +15,7 @@ unexport MAKEFLAGS
 # How long `make fuzz` runs each target.
 FUZZ_SECONDS ?= 60
 
-.PHONY: help tools wasm inspector pictures build demo test bench bench-native bench-envoy instructions conform fuzz fuzz-smoke fmt lint fixtures clean prereqs envoy producers browser bench-filters cxx
+.PHONY: help tools wasm inspector pictures build demo test bench bench-native bench-envoy plots instructions conform fuzz fuzz-smoke fmt lint fixtures clean prereqs envoy producers browser bench-filters cxx
 
 help: ## print this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -36,8 +36,11 @@ bench: wasm bench-filters envoy ## run the benchmarks of docs/performance.md: al
 bench-native: prereqs ## run those of the native pipeline, without Envoy, some minutes
 	cargo bench --locked --no-fail-fast -p mtls-gate $(addprefix --bench ,peers stages handshakes worst_chain memory)
 
-bench-envoy: wasm bench-filters envoy ## run the one in Envoy, some minutes
+bench-envoy: wasm bench-filters envoy ## run the one in Envoy, half an hour or so
 	cargo bench --locked -p mtls-gate --bench envoy
+
+plots: wasm bench-filters envoy ## measure how the cost grows, and draw docs/images/grow-*.svg
+	cargo bench --locked -p mtls-gate --bench envoy -- connections clients caches anchors chains memory --plots $(CURDIR)/docs/images
 
 instructions: prereqs ## count the native pipeline's instructions, and compare with those kept
 	@scripts/instructions.sh compare
@@ -106,7 +109,7 @@ browser: prereqs
 # What the filter is measured against, and parts of it that are measured alone.
 bench-filters: prereqs
 	@scripts/wasm.sh build mtls-gate-bench-filters
-	@scripts/wasm.sh build mtls-gate-bench-decoder
+	@scripts/wasm.sh build mtls-gate-bench-kernels
 
 # Only fuzzing needs it.
 cxx: prereqs

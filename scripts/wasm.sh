@@ -211,7 +211,7 @@ inspector() {
 lint() {
   if has_std; then
     cargo clippy --locked -p mtls-gate-filter -p mtls-gate-inspector \
-      -p mtls-gate-bench-filters -p mtls-gate-bench-decoder --target "$target" -- -D warnings
+      -p mtls-gate-bench-filters -p mtls-gate-bench-kernels --target "$target" -- -D warnings
   else
     say "clippy for $target skipped: no standard library for it from rustup"
   fi

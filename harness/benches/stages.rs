@@ -17,7 +17,7 @@ use mtls_gate::fixtures::mint::Cert;
 use mtls_gate::goldens::{self, header_of};
 use mtls_gate::measure::Stopwatch;
 use mtls_gate::testbed::forwarded::{forms, xfcc};
-use mtls_gate_bench_decoder::Work;
+use mtls_gate_bench_kernels::Work;
 use mtls_gate_core::authz::Request;
 use mtls_gate_core::client_cert::ClientCert;
 use mtls_gate_core::config::Config;

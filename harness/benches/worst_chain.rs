@@ -1,20 +1,18 @@
 //! Searches for the chain that costs most within the limits, and compares it with the longest
 //! honest path of the same algorithm: `cargo bench -p mtls-gate --bench worst_chain`.
 //!
-//! The attacker holds certificates that the anchor really signed and arranges up to 10 of them in
-//! layers of equal names, so that every layer can be entered from every certificate of the one
-//! above; nothing but signatures tells which links hold. Some links hold, the end entity's does not.
-//! Its names are as many as the budget of comparisons allows. Where keys are made ready for those who
-//! come again, the attacker has been there before, with other certificates of the same keys.
+//! The chains are in `shared/mazes.rs`. Where keys are made ready for those who come again, the attacker
+//! has been there before, with other certificates of the same keys.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects
 )]
 
-use mtls_gate::fixtures::der;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use mtls_gate::fixtures::keys::{Key, RsaKeys};
-use mtls_gate::fixtures::mint::{Cert, Issued, dns};
 use mtls_gate::goldens::testdata;
 use mtls_gate::measure::{Bound, Cases, Options, Report, Section, Series, Stopwatch};
 use mtls_gate_core::config::Config;
@@ -26,9 +24,10 @@ use serde_json::json;
 
 use support::{TIME, borrowed, config};
 
+#[path = "shared/mazes.rs"]
+mod mazes;
 mod support;
 
-const PRESENTED: usize = 10;
 /// Of all chains, to find the worst.
 const SCREENING_ROUNDS: u32 = 5;
 /// Of those.
@@ -37,7 +36,6 @@ const WORST: usize = 4;
 /// How often the attacker has been there before; a key is worth being made ready once it was used
 /// three times.
 const BEFORE: [usize; 3] = [0, 1, 3];
-const HONEST: &str = "longest honest path";
 
 /// Who verifies, and what is remembered when a search begins.
 struct Engine {
@@ -46,17 +44,26 @@ struct Engine {
     remembers: bool,
 }
 
-struct Chain {
+/// One arrangement, as it is presented at each visit.
+struct Visits {
     label: String,
     is_honest: bool,
-    /// What is presented at each visit.
-    visits: Vec<Vec<Vec<u8>>>,
+    presented: Vec<Vec<Vec<u8>>>,
     anchor: Vec<u8>,
 }
 
-impl Chain {
+impl Visits {
+    fn new(chains: Vec<mazes::Chain>, is_honest: bool) -> Self {
+        Self {
+            label: chains[0].label.clone(),
+            anchor: chains[0].anchor.clone(),
+            is_honest,
+            presented: chains.into_iter().map(presented).collect(),
+        }
+    }
+
     fn judge(&self, pipeline: &Pipeline, visit: usize) {
-        let presented = borrowed(&self.visits[visit]);
+        let presented = borrowed(&self.presented[visit]);
         let judged = pipeline.judge(&Presented::Tls(&presented), Some(TIME));
         assert_eq!(judged.is_verified(), self.is_honest, "{}", self.label);
         let of_the_search = [
@@ -72,126 +79,34 @@ impl Chain {
     }
 }
 
-/// The keys of one algorithm, by number: the presented certificates', then these.
-type Keys<'k> = &'k dyn Fn(usize) -> Key;
-const ANCHOR: usize = PRESENTED;
-const CLIENT: usize = ANCHOR + 1;
-const STRANGER: usize = CLIENT + 1;
-const KEYS: usize = STRANGER + 1;
-
-/// Depth 10: anchor, eight intermediates, end entity; every link verified once.
-fn honest(key: Keys<'_>) -> Chain {
-    let anchor = Cert::ca("anchor").key(key(ANCHOR)).self_signed();
-    let mut chain = Vec::new();
-    let mut issuer = anchor.clone();
-    for level in 0..8 {
-        issuer = Cert::ca(&format!("honest {level}"))
-            .key(key(level))
-            .by(&issuer);
-        chain.push(issuer.der.clone());
-    }
-    let end_entity = Cert::client("honest").key(key(CLIENT)).by(&issuer);
-    chain.insert(0, end_entity.der);
-    Chain {
-        label: HONEST.to_owned(),
-        is_honest: true,
-        visits: vec![chain],
-        anchor: anchor.der,
-    }
-}
-
-fn name(layer: usize) -> Vec<u8> {
-    der::name(&[("CN", &format!("layer {layer}"))])
-}
-
-/// `layers[i]` certificates of one name each; whether the links between layers hold is `hold`.
-/// `names`: how many the end entity has, each under 10 constraints of every CA.
-fn maze(key: Keys<'_>, layers: &[usize], hold: bool, names: usize) -> Chain {
-    let anchor = Cert::ca("anchor").key(key(ANCHOR)).self_signed();
-    let links = if hold { "hold" } else { "do not hold" };
-    let visit = |visit| present(key, &anchor, layers, hold, names, visit);
-    Chain {
-        label: format!("layers {layers:?}, links {links}, {names} names"),
-        is_honest: false,
-        visits: (0..=BEFORE[2]).map(visit).collect(),
-        anchor: anchor.der.clone(),
-    }
-}
-
-fn present(
-    key: Keys<'_>,
-    anchor: &Issued,
-    layers: &[usize],
-    hold: bool,
-    names: usize,
-    visit: usize,
-) -> Vec<Vec<u8>> {
-    let stranger = Cert::ca("stranger").key(key(STRANGER)).self_signed();
-    let mut presented = Vec::new();
-    let mut above: Vec<Issued> = vec![anchor.clone()];
-    for (depth, count) in layers.iter().enumerate() {
-        let mut layer = Vec::new();
-        for number in 0..*count {
-            let cert = Cert::ca(&format!("maze {depth} {number} {visit}"))
-                .key(key(presented.len() + number))
-                .subject(name(depth))
-                .without_key_identifiers();
-            let domains = (0..10).map(|one| dns(&format!("d{one}.test"))).collect();
-            let cert = if names > 0 {
-                cert.permitted(domains)
-            } else {
-                cert
-            };
-            let issuer_name = match depth {
-                0 => anchor.cert.subject.clone(),
-                depth => name(depth - 1),
-            };
-            // The first layer holds, or the search would end there.
-            let signer = if depth == 0 || hold {
-                &above[number % above.len()]
-            } else {
-                &stranger
-            };
-            layer.push(cert.issuer(issuer_name).by(signer));
-        }
-        presented.extend(layer.iter().map(|one| one.der.clone()));
-        above = layer;
-    }
-    let sans = (0..names.max(1)).map(|one| dns(&format!("h{one}.d9.test")));
-    let end_entity = Cert::client(&format!("maze {visit}"))
-        .sans(sans.collect())
-        .key(key(CLIENT))
-        .without_key_identifiers()
-        .issuer(name(layers.len() - 1))
-        .by(&stranger);
-    presented.insert(0, end_entity.der);
+fn presented(chain: mazes::Chain) -> Vec<Vec<u8>> {
+    let mut presented = chain.presented;
+    presented.insert(0, chain.end_entity);
     presented
 }
 
-fn mazes(key: Keys<'_>, options: &Options) -> Vec<Chain> {
-    let shapes: [&[usize]; 8] = [
-        &[5, 5],
-        &[10],
-        &[4, 3, 3],
-        &[3, 3, 2, 2],
-        &[2, 2, 2, 2, 2],
-        &[1, 9],
-        &[9, 1],
-        &[1, 1, 1, 1, 1, 1, 1, 3],
-    ];
-    let mut mazes = Vec::new();
-    for shape in &shapes[..options.effort(shapes.len(), 1)] {
-        assert!(shape.iter().sum::<usize>() <= PRESENTED);
-        for names in [0, 100] {
-            mazes.push(maze(key, shape, true, names));
-            mazes.push(maze(key, shape, false, names));
-        }
-    }
-    mazes
+/// The keys of one algorithm, by what they are for.
+type Keys<'k> = &'k dyn Fn(&str) -> Key;
+
+/// The honest one first.
+fn arrangements(key: Keys<'_>, options: &Options) -> Vec<Visits> {
+    let all = mazes::all();
+    let some = &all[..options.effort(all.len(), 4)];
+    let maze = |maze: &mazes::Maze| {
+        let editions = 0..=BEFORE[2];
+        Visits::new(
+            editions.map(|edition| maze.chain(key, edition)).collect(),
+            false,
+        )
+    };
+    let honest = Visits::new(vec![mazes::honest(key)], true);
+    core::iter::once(honest)
+        .chain(some.iter().map(maze))
+        .collect()
 }
 
 /// A chain, and how often its holder has been there before.
-type Visit<'c> = (&'c Chain, usize);
+type Visit<'c> = (&'c Visits, usize);
 
 fn label((chain, before): Visit<'_>) -> String {
     match before {
@@ -225,7 +140,13 @@ fn measure(
     cases.measure(options, rounds).swap_remove(0)
 }
 
-fn compare(title: &str, engine: &Engine, chains: &[Chain], options: &Options, report: &mut Report) {
+fn compare(
+    title: &str,
+    engine: &Engine,
+    chains: &[Visits],
+    options: &Options,
+    report: &mut Report,
+) {
     let before = &BEFORE[..if engine.remembers { 3 } else { 1 }];
     let mut visits: Vec<Visit<'_>> = vec![(&chains[0], 0)];
     for chain in &chains[1..] {
@@ -238,44 +159,48 @@ fn compare(title: &str, engine: &Engine, chains: &[Chain], options: &Options, re
         visits.truncate(1 + WORST);
     }
     let section = measure(title, engine, &visits, options, ROUNDS);
-    let honest = section.of(HONEST).unwrap();
+    let honest = section.of(&chains[0].label).unwrap();
     let ratios = visits[1..]
         .iter()
         .map(|visit| section.of(&label(*visit)).unwrap().over(honest));
     let worst = ratios.max_by(|one: &Series, other| one.median().total_cmp(&other.median()));
     let what = format!("{title}: worst chain over the longest honest path");
     report.figure(what, worst.unwrap(), Bound::AtMost(1.5));
-    report.table(section.table(0, &[HONEST]).unwrap());
+    report.table(section.table(0, &[&chains[0].label]).unwrap());
     report.section(section);
 }
 
-/// There are not so many RSA keys in files; as a test, the same ones again will do.
-fn rsa_keys(options: &Options) -> Vec<Key> {
-    if options.test {
-        let rsa = RsaKeys {
-            folder: testdata().join("keys"),
+/// A key for each name, made when it is first asked for. As a test those in files will do.
+struct RsaKeyRing {
+    folder: tempfile::TempDir,
+    made: RefCell<BTreeMap<String, Key>>,
+    test: bool,
+}
+
+impl RsaKeyRing {
+    fn key(&self, name: &str) -> Key {
+        if self.test {
+            let folder = testdata().join("keys");
+            let file = match name {
+                "stranger" => "2048-c",
+                name if name.len() % 2 == 0 => "2048-a",
+                _ => "2048-b",
+            };
+            return RsaKeys { folder }.load(file).unwrap();
+        }
+        let mut made = self.made.borrow_mut();
+        let generate = || {
+            let key = openssl::pkey::PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+            let folder = self.folder.path().to_owned();
+            std::fs::write(
+                folder.join("rsa-new.pem"),
+                key.private_key_to_pem_pkcs8().unwrap(),
+            )
+            .unwrap();
+            RsaKeys { folder }.load("new").unwrap()
         };
-        let [one, other, strange] =
-            ["2048-a", "2048-b", "2048-c"].map(|name| rsa.load(name).unwrap());
-        let key = |number| match number {
-            STRANGER => strange.clone(),
-            number if number % 2 == 0 => one.clone(),
-            _ => other.clone(),
-        };
-        return (0..KEYS).map(key).collect();
+        made.entry(name.to_owned()).or_insert_with(generate).clone()
     }
-    let folder = tempfile::tempdir().unwrap();
-    let generate = |number: usize| {
-        let key = openssl::pkey::PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
-        let pem = key.private_key_to_pem_pkcs8().unwrap();
-        let file = folder.path().join(format!("rsa-{number}.pem"));
-        std::fs::write(file, pem).unwrap();
-        let rsa = RsaKeys {
-            folder: folder.path().to_owned(),
-        };
-        rsa.load(&number.to_string()).unwrap()
-    };
-    (0..KEYS).map(generate).collect()
 }
 
 fn main() {
@@ -298,15 +223,18 @@ fn main() {
             remembers: true,
         },
     ];
-    let rsa = rsa_keys(&options);
+    let rsa = RsaKeyRing {
+        folder: tempfile::tempdir().unwrap(),
+        made: RefCell::default(),
+        test: options.test,
+    };
     let algorithms: [(&str, Keys<'_>); 3] = [
-        ("P-256", &|number| Key::p256(&format!("key {number}"))),
-        ("RSA-2048", &|number| rsa[number].clone()),
-        ("P-384", &|number| Key::p384(&format!("key {number}"))),
+        ("P-256", &|name| Key::p256(name)),
+        ("RSA-2048", &|name| rsa.key(name)),
+        ("P-384", &|name| Key::p384(name)),
     ];
     for (algorithm, key) in algorithms {
-        let mut chains = vec![honest(key)];
-        chains.extend(mazes(key, &options));
+        let chains = arrangements(key, &options);
         for engine in &engines {
             let title = format!("{algorithm}, {}", engine.name);
             if options.wants(&title) {

@@ -1,61 +1,61 @@
-//! The load: connections that are kept or made anew, requests that are prepared, and a look at what
-//! they cost Envoy.
+//! The load: connections that are kept or made anew, requests that are prepared.
 
-use std::fs;
 use std::io::{self, Read, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use mtls_gate::testbed::client::{self, ClientOptions, Connection};
 
 use super::Result;
-use super::clients::{Client, Clients, REQUEST};
+use super::clients::{Client, REQUEST};
 use super::setup::Front;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is sent.
-#[derive(Clone, Debug)]
-pub(crate) struct Traffic {
+#[derive(Clone, Copy)]
+pub(crate) struct Traffic<'c> {
     /// Connections that are kept; none means a new one for each request.
     pub(crate) connections: usize,
-    /// Whose requests, one after the other. Behind TLS a connection that is kept has one client.
-    pub(crate) clients: Range<usize>,
+    /// Whose requests. Behind TLS a connection that is kept has one client.
+    pub(crate) clients: &'c [Client],
+    /// Who is next.
+    pub(crate) order: Order,
     /// Whether each of them is seen once before anything is measured.
     pub(crate) seen_before: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// One after the other.
+    InTurn,
+    /// Anyone, the same ones in every run.
+    AtRandom,
 }
 
 /// A generator for one Envoy. It keeps each connection busy with one request at a time.
 pub(crate) struct Lane<'c> {
     port: u16,
     front: Front,
-    clients: &'c [Client],
+    traffic: Traffic<'c>,
     next: usize,
-    seen_before: bool,
     wires: Vec<Wire>,
     /// Requests answered so far.
     pub(crate) answered: u64,
 }
 
-enum Wire {
+pub(crate) enum Wire {
     Plain(TcpStream),
     Tls(Box<Connection>),
 }
 
 impl<'c> Lane<'c> {
-    pub(crate) fn open(
-        port: u16,
-        front: Front,
-        clients: &'c Clients,
-        traffic: &Traffic,
-    ) -> Result<Self> {
+    pub(crate) fn open(port: u16, front: Front, traffic: Traffic<'c>) -> Result<Self> {
         let mut lane = Self {
             port,
             front,
-            clients: &clients.all[traffic.clients.clone()],
+            traffic,
             next: 0,
-            seen_before: traffic.seen_before,
             wires: Vec::new(),
             answered: 0,
         };
@@ -68,8 +68,11 @@ impl<'c> Lane<'c> {
 
     /// Sends at least for this long, and what must be sent before anything is measured.
     pub(crate) fn warm_up(&mut self, time: Duration) -> Result<()> {
-        let all = self.clients.len() as u64;
-        self.run(time, if self.seen_before { all } else { 1 })
+        let all = self.traffic.clients.len() as u64;
+        let order = std::mem::replace(&mut self.traffic.order, Order::InTurn);
+        self.run(time, if self.traffic.seen_before { all } else { 1 })?;
+        self.traffic.order = order;
+        Ok(())
     }
 
     /// Sends for this long, and at least so many requests.
@@ -111,9 +114,12 @@ impl<'c> Lane<'c> {
     }
 
     fn client(&mut self) -> &'c Client {
-        let client = &self.clients[self.next % self.clients.len()];
+        let number = match self.traffic.order {
+            Order::InTurn => self.next,
+            Order::AtRandom => mixed(self.next),
+        };
         self.next += 1;
-        client
+        &self.traffic.clients[number % self.traffic.clients.len()]
     }
 
     fn request(&mut self) -> &'c [u8] {
@@ -125,11 +131,7 @@ impl<'c> Lane<'c> {
 
     fn connect(&mut self) -> Result<Wire> {
         if self.front == Front::Relay {
-            let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
-            stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(TIMEOUT))?;
-            stream.set_write_timeout(Some(TIMEOUT))?;
-            return Ok(Wire::Plain(stream));
+            return Wire::plain(self.port);
         }
         let options = ClientOptions {
             timeout: TIMEOUT,
@@ -141,8 +143,24 @@ impl<'c> Lane<'c> {
     }
 }
 
+/// SplitMix64's output function.
+fn mixed(number: usize) -> usize {
+    let mut word = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (word ^ (word >> 31)) as usize
+}
+
 impl Wire {
-    fn send(&mut self, request: &[u8]) -> Result<()> {
+    pub(crate) fn plain(port: u16) -> Result<Self> {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
+        Ok(Self::Plain(stream))
+    }
+
+    pub(crate) fn send(&mut self, request: &[u8]) -> Result<()> {
         match self {
             Self::Plain(stream) => stream.write_all(request)?,
             Self::Tls(connection) => connection.send_raw(request)?,
@@ -158,7 +176,7 @@ impl Wire {
     }
 
     /// A response is a head without a body.
-    fn receive(&mut self) -> Result<()> {
+    pub(crate) fn receive(&mut self) -> Result<()> {
         let mut buffer = [0; 1024];
         let mut filled = 0;
         while !buffer[..filled].ends_with(b"\r\n\r\n") {
@@ -174,23 +192,4 @@ impl Wire {
             Err(format!("not 200: {head}").into())
         }
     }
-}
-
-/// The CPU time of all threads of a process.
-pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
-    let mut nanoseconds = 0;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = fs::read_to_string(task?.path().join("schedstat"))?;
-        let on_cpu = text.split(' ').next().unwrap_or_default();
-        nanoseconds += on_cpu.parse::<u64>()?;
-    }
-    Ok(Duration::from_nanos(nanoseconds))
-}
-
-/// The resident memory of a process, in MiB.
-pub(crate) fn resident_mib(pid: u32) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    Ok(kib.ok_or("no VmRSS")?.trim().parse::<f64>()? / 1024.0)
 }

@@ -7,12 +7,22 @@
 )]
 
 mod clients;
+mod grow;
 mod load;
+#[path = "../shared/mazes.rs"]
+mod mazes;
+mod memory;
 mod plan;
+mod plot;
+#[path = "../shared/process.rs"]
+mod process;
 mod report;
 mod setup;
+mod worst;
 
 use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -22,8 +32,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use clients::Clients;
-use load::{Lane, Traffic, cpu_time};
+use load::{Lane, Order, Traffic};
 use plan::{Plan, Section, pid};
+use plot::Plot;
+use process::cpu_time;
 use report::{Bound, Figure, Series, Start};
 use setup::{Filter, Front, LISTENER, Ours, SIGNATURES, Setup};
 
@@ -47,6 +59,12 @@ pub(crate) struct Options {
     /// How often Envoy is started with each filter
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) starts: u32,
+    /// At how many values what grows is measured; at all of them if not said
+    #[arg(long)]
+    pub(crate) points: Option<usize>,
+    /// The folder to write plots to
+    #[arg(long)]
+    pub(crate) plots: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -61,8 +79,20 @@ pub(crate) enum Part {
     Relay,
     /// TLS with client certificates
     Tls,
-    /// As the cache, connections and clients grow
-    Scale,
+    /// As connections grow in number
+    Connections,
+    /// As clients grow in number
+    Clients,
+    /// As the cache grows
+    Caches,
+    /// As trust anchors grow in number
+    Anchors,
+    /// As chains grow longer
+    Chains,
+    /// The memory of full caches
+    Memory,
+    /// The chain that costs most
+    Worst,
     /// Until the filter serves
     Load,
 }
@@ -72,6 +102,8 @@ pub(crate) struct Report {
     sections: Vec<Section>,
     starts: Vec<Start>,
     figures: Vec<Figure>,
+    /// Of VMs, in MiB: before the first request, and when the cache is full.
+    memory: Vec<(String, [f64; 2])>,
     #[serde(skip)]
     pub(crate) tables: Vec<String>,
 }
@@ -103,8 +135,19 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     if wanted(Part::Tls) {
         tls(&setup, &clients, options, &mut report)?;
     }
-    if wanted(Part::Scale) {
-        scale(&setup, &clients, options, &mut report)?;
+    let others: [(Part, Measure); 7] = [
+        (Part::Connections, grow::connections),
+        (Part::Clients, grow::clients),
+        (Part::Caches, grow::caches),
+        (Part::Anchors, grow::anchors),
+        (Part::Chains, grow::chains),
+        (Part::Memory, memory::memory),
+        (Part::Worst, worst::worst),
+    ];
+    for (part, measure) in others {
+        if wanted(part) {
+            measure(&setup, &clients, options, &mut report)?;
+        }
     }
     if wanted(Part::Load) {
         load_time(&setup, &clients, options, &mut report)?;
@@ -113,14 +156,43 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     Ok(report)
 }
 
-const NO_FILTER: &str = "no filter";
+type Measure = fn(&Setup<'_>, &Clients, &Options, &mut Report) -> Result<()>;
+
+impl Options {
+    /// The first values, and the last one, as many as are wanted.
+    fn points(&self, values: &[usize]) -> Vec<usize> {
+        let Some((last, others)) = values.split_last() else {
+            return Vec::new();
+        };
+        let count = self.points.unwrap_or(usize::MAX);
+        let others = others.iter().take(count.saturating_sub(1));
+        others.chain([last]).copied().collect()
+    }
+
+    /// Writes a plot, if plots are wanted.
+    fn draw(&self, name: &str, plot: &Plot) -> Result<()> {
+        if let Some(folder) = &self.plots {
+            fs::write(folder.join(format!("grow-{name}.svg")), plot::draw(plot)?)?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) const NO_FILTER: &str = "no filter";
 const EMPTY: &str = "empty wasm filter";
-const FLOOR: &str = "floor filter";
+pub(crate) const FLOOR: &str = "floor filter";
 const LUA: &str = "Lua filter";
-const WARM: &str = "ours, warm";
-const COLD_HOST: &str = "ours, cold, host crypto";
-const COLD_WASM: &str = "ours, cold, wasm";
+pub(crate) const WARM: &str = "ours, warm";
+pub(crate) const COLD_HOST: &str = "ours, cold, host crypto";
+pub(crate) const COLD_WASM: &str = "ours, cold, wasm";
 const PLAIN: &str = "ours, plain";
+/// Cold or warm, as it happens.
+pub(crate) const BY_HOST: &str = "ours, signatures by the host";
+pub(crate) const BY_WASM: &str = "ours, signatures in wasm";
+pub(crate) const FORGETFUL_HOST: &str = "nothing remembered, host crypto";
+pub(crate) const FORGETFUL_WASM: &str = "nothing remembered, wasm";
+pub(crate) const BOUND: &str = "the bound";
+pub(crate) const TWICE_THE_BOUND: &str = "twice the bound";
 const SIGNATURE: &str = "verify_signature, 8 times";
 
 fn without_headers(name: &str) -> String {
@@ -133,30 +205,34 @@ fn relay(
     options: &Options,
     report: &mut Report,
 ) -> Result<()> {
-    let traffic = |count| Traffic {
+    let few = Traffic {
         connections: 32,
-        clients: 0..count,
+        clients: &clients.all[..8],
+        order: Order::InTurn,
         seen_before: true,
     };
     // More than the cache holds: each is new to it when its turn comes again.
-    let (few, all) = (traffic(8), traffic(clients.all.len()));
+    let all = Traffic {
+        clients: &clients.all,
+        ..few
+    };
     let mut plan = Plan::new("behind a relay", Front::Relay);
-    plan.case(NO_FILTER, Filter::None, &few);
-    plan.case(EMPTY, Filter::Empty, &few);
-    plan.case(FLOOR, Filter::Floor, &few);
-    plan.case(WARM, Filter::Ours(Ours::DEFAULT), &few);
-    plan.case(LUA, Filter::Lua, &few);
-    plan.case(SIGNATURE, Filter::Signatures, &few);
+    plan.case(NO_FILTER, Filter::None, few);
+    plan.case(EMPTY, Filter::Empty, few);
+    plan.case(FLOOR, Filter::Floor, few);
+    plan.case(WARM, Filter::Ours(Ours::DEFAULT), few);
+    plan.case(LUA, Filter::Lua, few);
+    plan.case(SIGNATURE, Filter::Signatures, few);
     for (name, ours, traffic) in [
-        (COLD_HOST, Ours::DEFAULT, &all),
-        (COLD_WASM, Ours::DEFAULT.in_wasm(), &all),
-        (PLAIN, Ours::PLAIN, &few),
+        (COLD_HOST, Ours::DEFAULT, all),
+        (COLD_WASM, Ours::IN_WASM, all),
+        (PLAIN, Ours::PLAIN, few),
     ] {
         plan.case(name, Filter::Ours(ours), traffic);
         let ours = ours.without_headers();
         plan.case(without_headers(name), Filter::Ours(ours), traffic);
     }
-    let section = plan.measure(setup, clients, options)?;
+    let section = plan.measure(setup, options)?;
     let cpu = |name: &str| section.case(name).map(|case| &case.cpu);
     let throughput = |name: &str| section.case(name).map(|case| &case.throughput);
     let own = |name: &str| Ok::<_, Box<dyn Error>>(cpu(&without_headers(name))?.minus(cpu(EMPTY)?));
@@ -199,18 +275,19 @@ fn relay(
 fn tls(setup: &Setup<'_>, clients: &Clients, options: &Options, report: &mut Report) -> Result<()> {
     let kept = Traffic {
         connections: 32,
-        clients: 0..8,
+        clients: &clients.all[..8],
+        order: Order::InTurn,
         seen_before: true,
     };
     let few = Traffic {
         connections: 0,
-        ..kept.clone()
+        ..kept
     };
     // So many that none comes twice.
     let all = Traffic {
-        clients: 0..clients.all.len(),
+        clients: &clients.all,
         seen_before: false,
-        ..few.clone()
+        ..few
     };
     let mut plan = Plan::new("TLS", Front::Tls);
     for (name, filter) in [
@@ -220,17 +297,17 @@ fn tls(setup: &Setup<'_>, clients: &Clients, options: &Options, report: &mut Rep
         (WARM, Filter::Ours(Ours::DEFAULT)),
         (LUA, Filter::Lua),
     ] {
-        plan.case(name, filter, &kept);
-        plan.same_envoy(new_connections(name), &few);
+        plan.case(name, filter, kept);
+        plan.same_envoy(new_connections(name), few);
     }
     for (name, ours) in [
         (COLD_HOST, Ours::DEFAULT),
-        (COLD_WASM, Ours::DEFAULT.in_wasm()),
+        (COLD_WASM, Ours::IN_WASM),
         (PLAIN, Ours::PLAIN),
     ] {
-        plan.case(new_connections(name), Filter::Ours(ours), &all);
+        plan.case(new_connections(name), Filter::Ours(ours), all);
     }
-    let section = plan.measure(setup, clients, options)?;
+    let section = plan.measure(setup, options)?;
     let (warm, floor) = (section.case(WARM)?, section.case(FLOOR)?);
     report.figures.extend([
         Figure::new(
@@ -254,59 +331,8 @@ fn new_connections(name: &str) -> String {
 }
 
 /// The default of `limits.cacheBytes`.
-const CACHE_MIB: u64 = 16;
-
-fn scale(
-    setup: &Setup<'_>,
-    clients: &Clients,
-    options: &Options,
-    report: &mut Report,
-) -> Result<()> {
-    const MIB: u64 = 1 << 20;
-    let all = clients.all.len();
-    let traffic = |connections, count: usize| Traffic {
-        connections,
-        clients: 0..count.min(all),
-        seen_before: true,
-    };
-    let mut plan = Plan::new("as it grows", Front::Relay);
-    let ours = |bytes| Filter::Ours(Ours::DEFAULT.cache_bytes(bytes));
-    plan.case(
-        "8 connections, 8 clients",
-        ours(CACHE_MIB * MIB),
-        &traffic(8, 8),
-    );
-    for connections in [64, 512] {
-        let name = format!("{connections} connections, 8 clients");
-        plan.same_envoy(name, &traffic(connections, 8));
-    }
-    for count in [64, 512, 4096] {
-        let name = format!("8 connections, {count} clients");
-        plan.case(name, ours(CACHE_MIB * MIB), &traffic(8, count));
-    }
-    for mib in [0, 1, 4, CACHE_MIB, 64] {
-        let name = format!("8 connections, all clients, cache of {mib} MiB");
-        plan.case(name, ours(mib * MIB), &traffic(8, all));
-    }
-    let section = plan.measure(setup, clients, options)?;
-    let grown = |mib: u64| {
-        let name = format!("8 connections, all clients, cache of {mib} MiB");
-        let [before, after] = section.case(&name)?.resident_mib;
-        Ok::<_, Box<dyn Error>>(after - before)
-    };
-    report.figures.push(Figure::new(
-        "memory of a full cache over its bound",
-        [(grown(CACHE_MIB)? - grown(0)?) / CACHE_MIB as f64]
-            .into_iter()
-            .collect(),
-        Bound::AtMost(2.0),
-    ));
-    report
-        .tables
-        .push(report::cases(&section, "8 connections, 8 clients")?);
-    report.sections.push(section);
-    Ok(())
-}
+const CACHE_MIB: usize = 16;
+const MIB: u64 = 1 << 20;
 
 /// From the start of the process to the first answer.
 fn load_time(
@@ -317,7 +343,8 @@ fn load_time(
 ) -> Result<()> {
     let one = Traffic {
         connections: 1,
-        clients: 0..1,
+        clients: &clients.all[..1],
+        order: Order::InTurn,
         seen_before: true,
     };
     let mut starts = [
@@ -340,7 +367,7 @@ fn load_time(
             let config = setup.envoy(Front::Relay, *filter);
             let since = Instant::now();
             let envoy = Envoy::start(&config)?;
-            let mut lane = Lane::open(envoy.port(LISTENER)?, Front::Relay, clients, &one)?;
+            let mut lane = Lane::open(envoy.port(LISTENER)?, Front::Relay, one)?;
             lane.run(Duration::ZERO, 1)?;
             start.time.push(since.elapsed().as_secs_f64() * 1e3);
             let cpu = cpu_time(pid(&envoy)?)?;

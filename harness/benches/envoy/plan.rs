@@ -7,25 +7,26 @@ use std::time::{Duration, Instant};
 use mtls_gate::testbed::envoy::Envoy;
 use serde::Serialize;
 
-use super::clients::Clients;
-use super::load::{Lane, Traffic, cpu_time, resident_mib};
+use super::load::{Lane, Traffic};
+use super::memory::resident_mib;
+use super::process::cpu_time;
 use super::report::Series;
 use super::setup::{Filter, Front, LISTENER, Setup, VERIFIED};
 use super::{Options, Result};
 
 /// Cases that are measured interleaved.
-pub(crate) struct Plan {
+pub(crate) struct Plan<'c> {
     pub(crate) title: &'static str,
     front: Front,
     filters: Vec<Filter>,
-    cases: Vec<Case>,
+    cases: Vec<Case<'c>>,
 }
 
-struct Case {
+struct Case<'c> {
     name: String,
     /// The index of its filter. Each filter has an Envoy of its own; cases may share one.
     filter: usize,
-    traffic: Traffic,
+    traffic: Traffic<'c>,
 }
 
 /// What came out for one case, one number for each round.
@@ -57,7 +58,7 @@ impl Section {
     }
 }
 
-impl Plan {
+impl<'c> Plan<'c> {
     pub(crate) fn new(title: &'static str, front: Front) -> Self {
         Self {
             title,
@@ -68,26 +69,21 @@ impl Plan {
     }
 
     /// A case with an Envoy of its own.
-    pub(crate) fn case(&mut self, name: impl Into<String>, filter: Filter, traffic: &Traffic) {
+    pub(crate) fn case(&mut self, name: impl Into<String>, filter: Filter, traffic: Traffic<'c>) {
         self.filters.push(filter);
         self.same_envoy(name, traffic);
     }
 
     /// A case with the Envoy of the one before.
-    pub(crate) fn same_envoy(&mut self, name: impl Into<String>, traffic: &Traffic) {
+    pub(crate) fn same_envoy(&mut self, name: impl Into<String>, traffic: Traffic<'c>) {
         self.cases.push(Case {
             name: name.into(),
             filter: self.filters.len() - 1,
-            traffic: traffic.clone(),
+            traffic,
         });
     }
 
-    pub(crate) fn measure(
-        &self,
-        setup: &Setup<'_>,
-        clients: &Clients,
-        options: &Options,
-    ) -> Result<Section> {
+    pub(crate) fn measure(&self, setup: &Setup<'_>, options: &Options) -> Result<Section> {
         eprintln!("{}: {} Envoys start", self.title, self.filters.len());
         let envoys = thread::scope(|scope| {
             let start = |filter: &Filter| {
@@ -105,12 +101,8 @@ impl Plan {
         for case in &self.cases {
             let envoy = &envoys[case.filter];
             let before = resident_mib(pid(envoy)?)?;
-            lanes.push(Lane::open(
-                envoy.port(LISTENER)?,
-                self.front,
-                clients,
-                &case.traffic,
-            )?);
+            let port = envoy.port(LISTENER)?;
+            lanes.push(Lane::open(port, self.front, case.traffic)?);
             measured.push(Measured {
                 name: case.name.clone(),
                 cpu: Series::default(),

@@ -45,16 +45,19 @@ impl Series {
         middle(sorted.len().saturating_sub(1) / 2).midpoint(middle(sorted.len() / 2))
     }
 
-    /// Median and quartiles: the ends tell of other work on the machine.
-    fn show(&self, decimals: usize) -> String {
+    /// The lower quartile, the median, the upper quartile.
+    pub(crate) fn quartiles(&self) -> [f64; 3] {
         let sorted = self.sorted();
         let quarter = sorted.len() / 4;
         let [low, high] = [sorted.get(quarter), sorted.iter().nth_back(quarter)]
             .map(|value| value.copied().unwrap_or(f64::NAN));
-        format!(
-            "{:.decimals$} ({low:.decimals$}–{high:.decimals$})",
-            self.median()
-        )
+        [low, self.median(), high]
+    }
+
+    /// Median and quartiles: the ends tell of other work on the machine.
+    pub(crate) fn show(&self, decimals: usize) -> String {
+        let [low, median, high] = self.quartiles();
+        format!("{median:.decimals$} ({low:.decimals$}–{high:.decimals$})")
     }
 }
 
@@ -148,6 +151,25 @@ pub(crate) fn starts(starts: &[Start]) -> String {
     let mut table = table(["start of Envoy", "ms", "CPU ms"]);
     for start in starts {
         table.add_row([start.name.to_owned(), start.time.show(0), start.cpu.show(0)]);
+    }
+    shown(table)
+}
+
+/// Linear memory in MiB, before the first request and when the cache is full.
+pub(crate) fn memory(measured: &[(String, [f64; 2])]) -> String {
+    let mut table = table(["memory of the VM, MiB", "empty", "full"]);
+    for (name, memory) in measured {
+        let [empty, full] = memory.map(|mib| format!("{mib:.1}"));
+        table.add_row([name.clone(), empty, full]);
+    }
+    shown(table)
+}
+
+/// What was compared, the honest chain, the worst one, the ratio, how the worst one is arranged.
+pub(crate) fn worst(rows: &[[String; 5]]) -> String {
+    let mut table = table(["the filter's own CPU, µs", "honest", "worst", "ratio", ""]);
+    for row in rows {
+        table.add_row(row);
     }
     shown(table)
 }

@@ -48,6 +48,10 @@ pub(crate) struct Ours {
     pub(crate) cache_bytes: Option<u64>,
     /// Whether headers are set.
     pub(crate) headers: bool,
+    /// Trust anchors that are configured.
+    pub(crate) anchors: usize,
+    /// Whether requests of refused clients are answered, too.
+    pub(crate) accepts_all: bool,
 }
 
 impl Ours {
@@ -55,26 +59,36 @@ impl Ours {
         host_crypto: true,
         cache_bytes: None,
         headers: true,
+        anchors: 1,
+        accepts_all: false,
     };
-    /// Every signature verified in wasm, nothing remembered.
-    pub(crate) const PLAIN: Self = Self {
+    /// The same with every signature verified in wasm.
+    pub(crate) const IN_WASM: Self = Self {
         host_crypto: false,
-        cache_bytes: Some(0),
-        headers: true,
+        ..Self::DEFAULT
     };
-
-    pub(crate) fn in_wasm(self) -> Self {
-        Self {
-            host_crypto: false,
-            ..self
-        }
-    }
+    /// And nothing remembered.
+    pub(crate) const PLAIN: Self = Self {
+        cache_bytes: Some(0),
+        ..Self::IN_WASM
+    };
 
     pub(crate) fn without_headers(self) -> Self {
         Self {
             headers: false,
             ..self
         }
+    }
+
+    pub(crate) fn accepting_all(self) -> Self {
+        Self {
+            accepts_all: true,
+            ..self
+        }
+    }
+
+    pub(crate) fn anchors(self, anchors: usize) -> Self {
+        Self { anchors, ..self }
     }
 
     pub(crate) fn cache_bytes(self, bytes: u64) -> Self {
@@ -140,11 +154,25 @@ impl<'c> Setup<'c> {
                 })));
             }
             Filter::Ours(ours) => {
-                let document = document(self.clients, front, ours);
+                let anchors = self.clients.anchors_pem(ours.anchors);
+                let document = document(&anchors, front, ours);
                 let document = FilterDocument::JsonText(document);
                 chain = chain.filter(WasmFilter::new(&filter_file(), document));
             }
         }
+        Self::answering(front, chain)
+    }
+
+    /// Ours behind a relay, with another trust anchor.
+    pub(crate) fn trusting(&self, anchor_pem: &str, ours: Ours) -> EnvoyConfig {
+        let document = document(&[anchor_pem], Front::Relay, ours);
+        let filter = WasmFilter::new(&filter_file(), FilterDocument::JsonText(document));
+        let chain = Chain::new(&[], &self.certificate).filter(filter);
+        Self::answering(Front::Relay, chain)
+    }
+
+    /// One worker, which answers every request of this chain itself.
+    fn answering(front: Front, chain: Chain) -> EnvoyConfig {
         let listener = Listener {
             name: LISTENER.to_owned(),
             chains: vec![chain],
@@ -226,17 +254,24 @@ impl<'c> Setup<'c> {
 }
 
 /// The configuration document of ours.
-fn document(clients: &Clients, front: Front, ours: Ours) -> Value {
+fn document(anchors: &[&str], front: Front, ours: Ours) -> Value {
     let lines: Vec<_> = Variable::ALL
         .into_iter()
         .filter(|_| ours.headers)
         .map(|variable| format!("{}:{{{}}}", header_of(variable), variable.name()))
         .collect();
+    let mode = if ours.accepts_all {
+        "ALLOW_INVALID_OR_MISSING_CLIENT_CERT"
+    } else {
+        "REJECT_INVALID"
+    };
+    let anchors: Vec<_> = anchors
+        .iter()
+        .map(|pem| json!({ "pemCertificate": pem }))
+        .collect();
     let mut document = json!({
-        "trustConfig": { "trustStores": [
-            { "trustAnchors": [{ "pemCertificate": clients.anchor_pem }] },
-        ] },
-        "serverTlsPolicy": { "mtlsPolicy": { "clientValidationMode": "REJECT_INVALID" } },
+        "trustConfig": { "trustStores": [{ "trustAnchors": anchors }] },
+        "serverTlsPolicy": { "mtlsPolicy": { "clientValidationMode": mode } },
         "customRequestHeaders": lines,
     });
     document["signatureBackend"] = json!(if ours.host_crypto { "HOST" } else { "WASM" });
@@ -253,7 +288,8 @@ fn document(clients: &Clients, front: Front, ours: Ours) -> Value {
 
 /// What ours adds, by the core itself.
 fn headers(clients: &Clients) -> Result<Vec<AddedHeader>> {
-    let document = document(clients, Front::Relay, Ours::PLAIN).to_string();
+    let anchors = clients.anchors_pem(1);
+    let document = document(&anchors, Front::Relay, Ours::PLAIN).to_string();
     let pipeline = Pipeline::new(Config::from_bytes(document.as_bytes())?, ALGORITHMS);
     let client = clients.all.first().ok_or("no clients")?;
     let lines: [(&[u8], &[u8]); 1] = [(FORWARDED_HEADER.as_bytes(), client.forwarded.as_bytes())];
