@@ -12,6 +12,9 @@ const CANDIDATES: u32 = 100;
 /// apart, come on top: the longest honest path tries them all.
 const SIGNATURES: u32 = 13;
 
+/// What it costs at the most to make a key ready, in signatures verified with it.
+const PREPARATION: usize = 4;
+
 /// Names compared with name constraints: 100 names under 10 constraints of each of 10 CAs. Go's
 /// crypto/x509 allows 25 times that (`MaxConstraintComparisons`), which would cost more than the
 /// signatures of the longest honest path.
@@ -72,6 +75,13 @@ impl Budget {
         spend(&mut self.signatures, self.signature_limit, "signatures")
     }
 
+    /// After a search that verified so many signatures a key may be made ready: the longest honest path
+    /// can afford it, and no search costs more by it than one that spends all its signatures.
+    pub(super) fn may_prepare(verified: usize) -> bool {
+        let both = verified.saturating_add(PREPARATION);
+        u32::try_from(both).is_ok_and(|both| both <= SIGNATURES)
+    }
+
     pub(super) fn verify_crl_signature(&mut self) -> Result<(), PathFault> {
         spend(&mut self.crl_signatures, CRL_SIGNATURES, "CRL signatures")
     }
@@ -114,4 +124,16 @@ fn spend_many(
         .checked_sub(amount)
         .ok_or(PathFault::BudgetSpent { limit, unit })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_honest_path_can_afford_a_key() {
+        let links = crate::path::MAX_DEPTH - 1;
+        assert!(Budget::may_prepare(links));
+        assert!(!Budget::may_prepare(links + 1));
+    }
 }

@@ -8,7 +8,7 @@ mod revocation;
 use super::budget::Budget;
 use super::error::{PathError, PathFault};
 use super::observe::{Event, Observer, Origin};
-use super::signatures::{Signatures, Signed};
+use super::signatures::{Proof, Signatures, Signed};
 use super::validate::{self, IssuerRole};
 use super::{MAX_DEPTH, Policy, Profile, ValidatedPath};
 use crate::trust::TrustStore;
@@ -38,8 +38,8 @@ pub(super) struct Search<'a, 'p, O> {
     /// A branch was cut because it became too long.
     too_deep: Option<PathError>,
     enforce_purpose: bool,
-    /// No key was made ready yet.
-    may_prepare: bool,
+    /// The keys that signatures were verified with, by address, once for each signature.
+    verified: Vec<*const [u8]>,
     observer: &'p mut O,
 }
 
@@ -108,14 +108,17 @@ impl<'a, 'p, O: Observer> Search<'a, 'p, O> {
             purpose: None,
             too_deep: None,
             enforce_purpose: true,
-            may_prepare: true,
+            verified: Vec::new(),
             observer,
         }
     }
 
     pub(super) fn run(mut self) -> Result<ValidatedPath<'a>, PathError> {
         let error = match self.search_once() {
-            Ok(path) => return Ok(path),
+            Ok(path) => {
+                self.remember_keys(&path);
+                return Ok(path);
+            }
             Err(error) => error,
         };
         let Some(purpose) = self.purpose.take() else {
@@ -131,6 +134,17 @@ impl<'a, 'p, O: Observer> Search<'a, 'p, O> {
             Ok(_) => Err(purpose),
             Err(error) => Err(error),
         }
+    }
+
+    /// Nobody but a trusted CA has keys remembered, and none is made ready before all is decided.
+    fn remember_keys(&self, path: &ValidatedPath<'a>) {
+        let worked = |issuer: &&Certificate| {
+            let key: *const [u8] = issuer.key_bits();
+            self.verified.contains(&key)
+        };
+        let issuers = path.certificates.iter().copied().skip(1).filter(worked);
+        let may_prepare = Budget::may_prepare(self.verified.len());
+        self.signatures.met(issuers, may_prepare);
     }
 
     fn search_once(&mut self) -> Result<ValidatedPath<'a>, PathError> {
@@ -329,9 +343,11 @@ impl<'a, 'p, O: Observer> Search<'a, 'p, O> {
                     Work::Path => self.budget.verify_signature()?,
                     Work::Crl => self.budget.verify_crl_signature()?,
                 }
-                self.signatures
-                    .verify(algorithm, signed, recurs, &mut self.may_prepare)
-                    .map_err(|_| PathFault::InvalidSignature)
+                let proof = self.signatures.verify(algorithm, signed, recurs);
+                if !matches!(proof, Ok(Proof::Remembered)) {
+                    self.verified.push(signed.key_bits);
+                }
+                proof.map(|_| ()).map_err(|_| PathFault::InvalidSignature)
             }
             _ => Err(PathFault::UnsupportedSignatureAlgorithm {
                 oid: dotted_algorithm(signed.algorithm),

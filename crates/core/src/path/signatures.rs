@@ -1,11 +1,12 @@
 //! Who verifies signatures, and what of it is remembered.
 
 use core::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls_pki_types::{InvalidSignature, SignatureVerificationAlgorithm};
 
 use crate::cache::{Cache, Key};
+use crate::x509::Certificate;
 
 /// Signature algorithms that may be used.
 pub type Algorithms = &'static [&'static dyn SignatureVerificationAlgorithm];
@@ -68,6 +69,15 @@ enum KeyState {
 /// To make a key ready costs as much as three or four verifications: it is done for keys that recur.
 const USES_BEFORE: u8 = 3;
 
+/// How a good signature was found to be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// It was verified before.
+    Remembered,
+    /// It was verified.
+    Verified,
+}
+
 impl Memory {
     pub(crate) fn new(prepare: Option<Prepare>, link_bytes: usize, key_bytes: usize) -> Self {
         Self {
@@ -77,39 +87,45 @@ impl Memory {
         }
     }
 
-    /// The key made ready, if it is or may be now.
-    fn prepared(
-        &self,
-        key_algorithm: &[u8],
-        key_bits: &[u8],
-        may_prepare: &mut bool,
-    ) -> Option<Arc<dyn PreparedKey>> {
-        let prepare = self.prepare?;
-        let key = Key::new(vec![key_algorithm, key_bits]);
-        let keys = || self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let uses = match keys().get(&key) {
-            Some(KeyState::Prepared(prepared)) => return Some(prepared),
-            Some(KeyState::NotPreparable) => return None,
-            Some(KeyState::Seen(uses)) => uses,
-            None => 0,
-        };
-        if uses < USES_BEFORE {
-            keys().insert(&key, KeyState::Seen(uses.saturating_add(1)), 0);
-            return None;
+    fn keys(&self) -> MutexGuard<'_, Cache<KeyState>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn prepared(&self, key_algorithm: &[u8], key_bits: &[u8]) -> Option<Arc<dyn PreparedKey>> {
+        self.prepare?;
+        match self.keys().get(&Key::new(vec![key_algorithm, key_bits]))? {
+            KeyState::Prepared(prepared) => Some(prepared),
+            KeyState::Seen(_) | KeyState::NotPreparable => None,
         }
-        if !core::mem::take(may_prepare) {
-            return None;
+    }
+
+    /// Counts a use of a key, and makes it ready if it was used often enough and may be. Whether it was
+    /// made ready.
+    fn met(&self, key_algorithm: &[u8], key_bits: &[u8], may_prepare: bool) -> bool {
+        let Some(prepare) = self.prepare else {
+            return false;
+        };
+        let key = Key::new(vec![key_algorithm, key_bits]);
+        let uses = match self.keys().get(&key) {
+            Some(KeyState::Prepared(_) | KeyState::NotPreparable) => return false,
+            Some(KeyState::Seen(uses)) => uses.saturating_add(1),
+            None => 1,
+        };
+        if uses < USES_BEFORE || !may_prepare {
+            self.keys().insert(&key, KeyState::Seen(uses), 0);
+            return false;
         }
         // Not while others wait for the keys.
         let prepared = prepare(key_algorithm, key_bits);
-        let is_kept = prepared.as_ref().is_some_and(|prepared| {
-            let state = KeyState::Prepared(Arc::clone(prepared));
-            keys().insert(&key, state, prepared.bytes())
+        let is_kept = prepared.is_some_and(|prepared| {
+            let bytes = prepared.bytes();
+            self.keys()
+                .insert(&key, KeyState::Prepared(prepared), bytes)
         });
         if !is_kept {
-            keys().insert(&key, KeyState::NotPreparable, 0);
+            self.keys().insert(&key, KeyState::NotPreparable, 0);
         }
-        prepared
+        true
     }
 }
 
@@ -159,17 +175,16 @@ impl<'m> Signatures<'m> {
     }
 
     /// `recurs`: the same signature is likely to be met again, below another end entity.
-    /// `may_prepare`: one search makes one key ready at the most, so that a chain of an attacker's CAs
-    /// costs hardly more than an honest one.
     pub(super) fn verify(
         &self,
         algorithm: &dyn SignatureVerificationAlgorithm,
         signed: &Signed<'_>,
         recurs: bool,
-        may_prepare: &mut bool,
-    ) -> Result<(), InvalidSignature> {
+    ) -> Result<Proof, InvalidSignature> {
+        let plainly =
+            || algorithm.verify_signature(signed.key_bits, signed.message, signed.signature);
         let Some(memory) = self.memory else {
-            return algorithm.verify_signature(signed.key_bits, signed.message, signed.signature);
+            return plainly().map(|()| Proof::Verified);
         };
         let link = recurs.then(|| {
             Key::new(vec![
@@ -184,18 +199,31 @@ impl<'m> Signatures<'m> {
         if let Some(link) = &link
             && links().get(link).is_some()
         {
-            return Ok(());
+            return Ok(Proof::Remembered);
         }
-        let prepared = memory.prepared(signed.key_algorithm, signed.key_bits, may_prepare);
+        let prepared = memory.prepared(signed.key_algorithm, signed.key_bits);
         prepared
             .and_then(|key| key.verify(signed.algorithm, signed.message, signed.signature))
-            .unwrap_or_else(|| {
-                algorithm.verify_signature(signed.key_bits, signed.message, signed.signature)
-            })?;
+            .unwrap_or_else(plainly)?;
         // Only what was proven: nobody but a trusted CA adds anything here.
         if let Some(link) = &link {
             links().insert(link, (), 0);
         }
-        Ok(())
+        Ok(Proof::Verified)
+    }
+
+    /// These issuers, of a path that was proven, had signatures to verify with their keys. One key is
+    /// made ready at the most.
+    pub(super) fn met<'a>(
+        &self,
+        issuers: impl Iterator<Item = &'a Certificate>,
+        mut may_prepare: bool,
+    ) {
+        let Some(memory) = self.memory else {
+            return;
+        };
+        for issuer in issuers {
+            may_prepare &= !memory.met(issuer.key_algorithm(), issuer.key_bits(), may_prepare);
+        }
     }
 }
