@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::authz::{DENIED_BY_AUTHZ_POLICY, Request, Verdict};
 use crate::client_cert::ClientCert;
 use crate::config::{Config, HeaderRules, Mode, Rejection};
-use crate::headers::{AddedHeader, FoldedName, HeaderEdits};
+use crate::headers::{AddedHeader, HeaderEdits};
 use crate::judged::Judged;
 use crate::pipeline::FORWARDED_HEADER;
 use crate::variables::Variables;
@@ -123,7 +123,7 @@ fn authorize<'c>(
     request: &Request<'_>,
     client_cert: &ClientCert,
 ) -> Verdict<'c> {
-    let stays = |name: &[u8]| !config.request.remove.contains(&FoldedName::new(name));
+    let stays = |name: &[u8]| !config.request.remove.hold(name);
     let headers: Vec<(&[u8], &[u8])> = if config.authz_policies.is_empty() {
         Vec::new()
     } else {

@@ -469,7 +469,7 @@ impl<'s> PolicyCompiler<'s> {
             }
             let folded = FoldedName::new(header.name.as_bytes());
             // One that should let in lets nobody in, and shows itself.
-            if effect == Effect::KeepsOut && self.setting.removed.contains(&folded) {
+            if effect == Effect::KeepsOut && self.setting.removed.hold(header.name.as_bytes()) {
                 return wrong_name("is set or removed here, so that it would keep nobody out");
             }
             let (kind, text) = pattern(&header.value, &format!("{path}.value"))?;

@@ -30,7 +30,7 @@ use self::operation::Operation;
 use self::source::Source;
 use self::verdict::Ground;
 use crate::client_cert::ClientCert;
-use crate::headers::FoldedName;
+use crate::headers::FoldedNames;
 
 pub(crate) use source::{IpBlock, IpBlockFault};
 pub use verdict::{
@@ -77,7 +77,7 @@ pub struct Setting<'a> {
     /// Certificates are validated; without that there is no principal.
     pub validates: bool,
     /// Names under which requests lose their headers before policies look.
-    pub removed: &'a BTreeSet<FoldedName>,
+    pub removed: &'a FoldedNames,
 }
 
 /// All policies of a configuration.

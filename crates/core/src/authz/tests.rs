@@ -56,7 +56,7 @@ fn compile(policies: &Value) -> AuthzPolicies {
     let setting = Setting {
         direct_peer: DirectPeer::Known,
         validates: true,
-        removed: &BTreeSet::new(),
+        removed: &FoldedNames::default(),
     };
     AuthzPolicies::compile(&policies, setting).unwrap()
 }

@@ -663,7 +663,7 @@ fn rules(
         }
         names.push(name.clone());
         if addition.replaces {
-            rules.remove.insert(name);
+            rules.remove.extend([name]);
         }
         rules.add.push((addition.name, addition.value));
     }
@@ -675,7 +675,7 @@ fn rules(
     )?;
     for (index, name) in remove.iter().enumerate() {
         check_name(&format!("{remove_list}[{index}]"), name)?;
-        rules.remove.insert(folded(name));
+        rules.remove.extend([folded(name)]);
     }
     Ok(rules)
 }

@@ -10,12 +10,11 @@ mod source;
 mod unique;
 
 use core::fmt;
-use std::collections::BTreeSet;
 
 use thiserror::Error;
 
 use crate::authz::{AuthzPolicies, DirectPeer};
-use crate::headers::FoldedName;
+use crate::headers::FoldedNames;
 use crate::limits::RequestLimits;
 use crate::path::Policy;
 use crate::relay::Forwarded;
@@ -120,7 +119,7 @@ pub struct Denial {
 #[derive(Clone, Debug, Default)]
 pub struct HeaderRules {
     /// Names that go, in every spelling.
-    pub remove: BTreeSet<FoldedName>,
+    pub remove: FoldedNames,
     /// Names and values that come.
     pub add: Vec<(String, Template)>,
 }

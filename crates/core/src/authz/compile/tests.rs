@@ -2,13 +2,14 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config;
+use crate::headers::FoldedNames;
 
 fn compile_for(direct_peer: DirectPeer, policies: Value) -> Result<AuthzPolicies, ConfigError> {
     let policies: Vec<resources::AuthzPolicy> = config::typed(policies)?;
     let setting = Setting {
         direct_peer,
         validates: true,
-        removed: &BTreeSet::new(),
+        removed: &FoldedNames::default(),
     };
     AuthzPolicies::compile(&policies, setting)
 }
@@ -416,7 +417,7 @@ fn principals_need_certificates_that_are_validated() {
     let setting = Setting {
         direct_peer: DirectPeer::Known,
         validates: false,
-        removed: &BTreeSet::new(),
+        removed: &FoldedNames::default(),
     };
     let compile = |policies: Value| {
         let policies: Vec<resources::AuthzPolicy> = config::typed(policies).unwrap();
@@ -434,7 +435,7 @@ fn principals_need_certificates_that_are_validated() {
 
 #[test]
 fn headers_that_policies_never_see_cannot_keep_out() {
-    let removed = BTreeSet::from([FoldedName::new(b"X-Client-Cert-SPIFFE")]);
+    let removed = FoldedNames::from_iter([FoldedName::new(b"X-Client-Cert-SPIFFE")]);
     let setting = Setting {
         direct_peer: DirectPeer::Known,
         validates: true,
