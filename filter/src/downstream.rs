@@ -90,7 +90,7 @@ impl Downstream {
             return false;
         }
         hand_over_direct_peer(host);
-        let shown = Shown::by(host);
+        let shown = Shown::by(host, pipeline.peer_evidence());
         let connection = shown.connection(&[]);
         let decision = pipeline.run(
             &Presented::Connection(connection),

@@ -2,18 +2,18 @@
 //! runs natively in tests as it does in a proxy.
 
 use core::net::IpAddr;
-use core::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use mtls_gate_core::authz::Request;
-use mtls_gate_core::config::{DirectPeerAddress, Mode, Role};
+use mtls_gate_core::config::{DirectPeerAddress, Role};
 use mtls_gate_core::decision::{Outcome, Report};
 use mtls_gate_core::direct_peer;
 use mtls_gate_core::forwarded::Presented;
 use mtls_gate_core::forwarded::connection::Connection;
 use mtls_gate_core::headers::{AddedHeader, HeaderEdits};
 use mtls_gate_core::pipeline::{FORWARDED_HEADER, Pipeline};
+use mtls_gate_core::relay::PeerEvidence;
 use mtls_gate_core::x509::UnixSeconds;
 
 /// The value of `client_cert_error`, in access logs as `%FILTER_STATE(wasm.mtls_gate_error:PLAIN)%`.
@@ -54,38 +54,22 @@ pub enum Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostRefused;
 
-/// Headers in order, all of them in one piece of memory as the host gives them.
-#[derive(Clone, Debug, Default)]
-pub struct Headers {
-    bytes: Vec<u8>,
-    lines: Vec<(Range<usize>, Range<usize>)>,
-}
-
-impl Headers {
-    /// Where in `bytes` each line's name and value are.
-    #[must_use]
-    pub fn new(bytes: Vec<u8>, lines: Vec<(Range<usize>, Range<usize>)>) -> Self {
-        Self { bytes, lines }
-    }
-
-    /// Name and value of each line.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let part = |range: &Range<usize>| self.bytes.get(range.clone()).unwrap_or_default();
-        self.lines
-            .iter()
-            .map(move |(name, value)| (part(name), part(value)))
-    }
-}
+/// One header: name and value.
+pub type Line<'a> = (&'a [u8], &'a [u8]);
 
 /// What a request needs of a proxy. No call panics, whatever the host answers.
 pub trait Host {
     /// Seconds since 1970, if the host has a clock.
     fn now(&self) -> Option<UnixSeconds>;
-    /// All headers.
+    /// What `read` makes of all headers, in order.
     ///
     /// # Errors
     /// The host does not give them.
-    fn headers(&self, map: HeaderMap) -> Result<Headers, HostRefused>;
+    fn headers<T>(
+        &self,
+        map: HeaderMap,
+        read: impl FnOnce(&[Line<'_>]) -> T,
+    ) -> Result<T, HostRefused>;
     /// Removes all headers of exactly this name.
     ///
     /// # Errors
@@ -161,28 +145,34 @@ impl Stream {
             );
             return close(host);
         }
-        let Ok(headers) = host.headers(HeaderMap::Request) else {
+        let judged = host.headers(HeaderMap::Request, |lines| {
+            self.on_request_lines(&pipeline, host, lines)
+        });
+        judged.unwrap_or_else(|HostRefused| {
             host.log(
                 Level::Error,
                 "request headers cannot be read, stream closed",
             );
-            return close(host);
-        };
+            close(host)
+        })
+    }
+
+    fn on_request_lines(
+        &mut self,
+        pipeline: &Pipeline,
+        host: &impl Host,
+        lines: &[Line<'_>],
+    ) -> Flow {
         // With `source.header` the proxy in front wrote that header, and tells nothing of this
         // connection with it.
         let is_ours = pipeline.config().forwarded.is_none();
-        let lines: Vec<(&[u8], &[u8])> = headers.iter().collect();
         let forwarded: Vec<&[u8]> = lines
             .iter()
             .filter(|_| is_ours)
             .filter(|(name, _)| name.eq_ignore_ascii_case(FORWARDED_HEADER.as_bytes()))
             .map(|(_, value)| *value)
             .collect();
-        let shown = if pipeline.config().mode == Mode::Off {
-            Shown::default()
-        } else {
-            Shown::by(host)
-        };
+        let shown = Shown::by(host, pipeline.peer_evidence());
         let sender = Sender::by(host, pipeline.config().direct_peer_address);
         if let Some(address) = sender.address {
             host.set_property(SENDER_PROPERTY, &address.to_string());
@@ -196,7 +186,7 @@ impl Stream {
             method: pseudo(b":method"),
             host: pseudo(b":authority"),
             path: pseudo(b":path"),
-            headers: &lines,
+            headers: lines,
             direct_peer: sender.address,
         };
         let presented = Presented::Connection(connection);
@@ -272,8 +262,23 @@ impl Shown {
         }
     }
 
-    pub(crate) fn by(host: &impl Host) -> Self {
+    /// Each property that there is costs more than a header that is set, so it is asked for what is
+    /// needed.
+    pub(crate) fn by(host: &impl Host, needed: PeerEvidence) -> Self {
         let non_empty = |path: &[&str]| host.property(path).filter(|value| !value.is_empty());
+        let digest = || non_empty(&["connection", "sha256_peer_certificate_digest"]);
+        match needed {
+            PeerEvidence::None => return Self::default(),
+            PeerEvidence::Digest => {
+                let peer_digest = digest();
+                return Self {
+                    certificate_presented: peer_digest.is_some(),
+                    peer_digest,
+                    peer_certificate: None,
+                };
+            }
+            PeerEvidence::Certificate => {}
+        }
         let peer_certificate = non_empty(&["connection", "peer_certificate"]);
         if peer_certificate.is_some() {
             return Self {
@@ -286,7 +291,7 @@ impl Shown {
         let mtls = non_empty(&["connection", "mtls"]);
         Self {
             peer_certificate: None,
-            peer_digest: non_empty(&["connection", "sha256_peer_certificate_digest"]),
+            peer_digest: digest(),
             certificate_presented: matches!(mtls.as_deref(), Some([1, ..] | b"true")),
         }
     }
@@ -319,13 +324,13 @@ impl Sender {
 }
 
 fn edit_present(host: &impl Host, map: HeaderMap, edits: &HeaderEdits<'_>) -> Flow {
-    let edited = host.headers(map).and_then(|headers| {
-        let names = headers.iter().map(|(name, _)| name);
+    let edited = host.headers(map, |lines| {
+        let names = lines.iter().map(|(name, _)| *name);
         edit(host, map, edits, names)
     });
     match edited {
-        Ok(()) => Flow::Continue,
-        Err(HostRefused) => {
+        Ok(Ok(())) => Flow::Continue,
+        Ok(Err(HostRefused)) | Err(HostRefused) => {
             host.log(
                 Level::Error,
                 "trailers or response headers cannot be set, stream closed",

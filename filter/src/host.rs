@@ -3,14 +3,13 @@
 //! the worker's VM down.
 #![allow(unsafe_code)] // the ABI is a set of C functions; each call says why it is sound
 
-use core::ops::Range;
 use core::ptr::{null, null_mut};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use mtls_gate_core::x509::UnixSeconds;
 
-use crate::handle::{HeaderMap, Headers, Host, HostRefused, Level};
+use crate::handle::{HeaderMap, Host, HostRefused, Level, Line};
 use crate::signatures;
 
 const OK: u32 = 0;
@@ -129,13 +128,17 @@ impl Host for ProxyWasm {
         (status == OK && seconds > 0).then_some(UnixSeconds(seconds))
     }
 
-    fn headers(&self, map: HeaderMap) -> Result<Headers, HostRefused> {
+    fn headers<T>(
+        &self,
+        map: HeaderMap,
+        read: impl FnOnce(&[Line<'_>]) -> T,
+    ) -> Result<T, HostRefused> {
         let bytes = received(|data, length| {
             // SAFETY: both pointers are to live locals of the types the ABI names.
             unsafe { proxy_get_header_map_pairs(map_id(map), data, length) }
         })
         .ok_or(HostRefused)?;
-        pairs(bytes).ok_or(HostRefused)
+        Ok(read(&pairs(&bytes).ok_or(HostRefused)?))
     }
 
     fn remove_header(&self, map: HeaderMap, name: &[u8]) -> Result<(), HostRefused> {
@@ -275,29 +278,27 @@ fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8
 
 /// The ABI's serialized header pairs: count; lengths of name and value for each; then each name and
 /// value, closed by a zero.
-fn pairs(bytes: Vec<u8>) -> Option<Headers> {
-    if bytes.is_empty() {
-        return Some(Headers::default());
-    }
-    let number = |at: usize| -> Option<usize> {
-        let bytes = bytes.get(at..at.checked_add(4)?)?;
-        usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
+fn pairs(bytes: &[u8]) -> Option<Vec<Line<'_>>> {
+    let (numbers, _) = bytes.as_chunks();
+    let mut numbers = numbers
+        .iter()
+        .map(|number| usize::try_from(u32::from_le_bytes(*number)));
+    let Some(count) = numbers.next() else {
+        return bytes.is_empty().then(Vec::new);
     };
-    let count = number(0)?;
-    let mut lengths_at = 4_usize;
-    let mut text_at = count.checked_mul(8)?.checked_add(4)?;
-    // A count that the lengths cannot follow must not reserve memory.
-    let mut lines = Vec::with_capacity(count.min(bytes.len() / 8));
-    let mut take = |length: usize| -> Option<Range<usize>> {
-        let text = text_at..text_at.checked_add(length)?;
-        text_at = text.end.checked_add(1)?;
-        (text.end <= bytes.len()).then_some(text)
+    let count = count.ok()?;
+    let mut text = bytes.get(count.checked_mul(8)?.checked_add(4)?..)?;
+    let mut take = |length: usize| {
+        let (taken, rest) = text.split_at_checked(length)?;
+        text = rest.get(1..).unwrap_or_default();
+        Some(taken)
     };
+    // The lengths are there, so there are not more of them than octets.
+    let mut lines = Vec::with_capacity(count);
     for _ in 0..count {
-        let name = number(lengths_at)?;
-        let value = number(lengths_at.checked_add(4)?)?;
-        lengths_at = lengths_at.checked_add(8)?;
+        let name = numbers.next()?.ok()?;
+        let value = numbers.next()?.ok()?;
         lines.push((take(name)?, take(value)?));
     }
-    Some(Headers::new(bytes, lines))
+    Some(lines)
 }

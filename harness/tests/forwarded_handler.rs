@@ -14,6 +14,7 @@ use mtls_gate_core::variables::Variable;
 use mtls_gate_filter::handle::{Flow, Stream};
 use mtls_gate_rustcrypto::ALGORITHMS;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use support::{FakeHost, xfcc};
 
 const NOT_PROVIDED: &str = "client_cert_not_provided";
@@ -74,8 +75,18 @@ impl Parties {
         };
         if let Some(peer) = peer {
             let certificate = peer.chain()[0].as_bytes().to_vec();
-            host.properties
-                .push(("connection.peer_certificate", certificate));
+            let der = openssl::x509::X509::from_pem(&certificate)
+                .unwrap()
+                .to_der()
+                .unwrap();
+            let digest = Sha256::digest(&der);
+            let digest: String = digest.iter().map(|octet| format!("{octet:02x}")).collect();
+            let digest = digest.into();
+            host.properties.extend([
+                ("connection.mtls", vec![1]),
+                ("connection.peer_certificate", certificate),
+                ("connection.sha256_peer_certificate_digest", digest),
+            ]);
         }
         host
     }
@@ -407,27 +418,78 @@ fn forged_copies_gain_nothing() {
 fn xfcc_tells_the_relay_from_the_client() {
     let parties = parties();
     let relay = &parties.relay;
-    let config = |elements: usize| {
-        parties.config(
-            &json!({}),
-            json!({"mode": "ALLOW_INVALID_OR_MISSING_CLIENT_CERT", "header": {
-                "preset": "ENVOY", "elements": elements, "relay": parties.mtls()}}),
-        )
-    };
-    let run = |elements, value: String| {
-        let host = parties.host(Some(relay));
-        let header = (b"x-forwarded-client-cert".to_vec(), value.into());
-        host.headers.borrow_mut().push(header);
-        verdict(config(elements), &host)
-    };
-    let (client, own) = (xfcc(&parties.client), xfcc(relay));
-    assert_eq!(run(1, client.clone()), verified(&parties.client));
-    assert_eq!(run(2, format!("{client},{own}")), verified(&parties.client));
-    assert_eq!(run(2, own.clone()), none());
-    assert_eq!(run(1, own.clone()), none());
-    assert_eq!(run(1, format!("{client},{own}")), failed());
-    assert_eq!(run(2, format!("{own},{client}")), failed());
-    assert_eq!(run(2, client), failed());
+    // Of one that is believed anyway only the digest is asked for.
+    for believed in [parties.mtls(), json!({"trustAnyRelay": true})] {
+        let config = |elements: usize| {
+            parties.config(
+                &json!({}),
+                json!({"mode": "ALLOW_INVALID_OR_MISSING_CLIENT_CERT", "header": {
+                    "preset": "ENVOY", "elements": elements, "relay": believed}}),
+            )
+        };
+        let run = |elements, value: String| {
+            let host = parties.host(Some(relay));
+            let header = (b"x-forwarded-client-cert".to_vec(), value.into());
+            host.headers.borrow_mut().push(header);
+            verdict(config(elements), &host)
+        };
+        let (client, own) = (xfcc(&parties.client), xfcc(relay));
+        assert_eq!(run(1, client.clone()), verified(&parties.client));
+        assert_eq!(run(2, format!("{client},{own}")), verified(&parties.client));
+        assert_eq!(run(2, own.clone()), none());
+        assert_eq!(run(1, own.clone()), none());
+        assert_eq!(run(1, format!("{client},{own}")), failed());
+        assert_eq!(run(2, format!("{own},{client}")), failed());
+        assert_eq!(run(2, client), failed());
+    }
+}
+
+/// A property costs the host more than a header.
+#[test]
+fn no_more_is_asked_than_counts() {
+    const CERTIFICATE: &str = "connection.peer_certificate";
+    const MTLS: &str = "connection.mtls";
+    const DIGEST: &str = "connection.sha256_peer_certificate_digest";
+    let parties = parties();
+    let anybody = json!({"trustAnyRelay": true});
+    let addresses = json!({"addresses": ["10.1.0.0/16"]});
+    let by_network = json!({"directPeerAddress": "NETWORK_FILTER"});
+    let envoy = |relay: &Value| json!({"header": {"preset": "ENVOY", "relay": relay}});
+    for (relay, rest, shown, asked) in [
+        (&parties.mtls(), json!({}), true, &[CERTIFICATE][..]),
+        (
+            &parties.mtls(),
+            json!({}),
+            false,
+            &[CERTIFICATE, MTLS, DIGEST],
+        ),
+        (&anybody, json!({}), true, &[]),
+        (&json!({}), json!({}), true, &[]),
+        (
+            &addresses,
+            json!({"connection": by_network}),
+            true,
+            &["mtls_gate_direct_peer"],
+        ),
+        (&json!({}), envoy(&anybody), true, &[DIGEST]),
+        (&json!({}), envoy(&parties.mtls()), true, &[CERTIFICATE]),
+    ] {
+        let host = parties.host(shown.then_some(&parties.relay));
+        parties.forward(&host, &parties.client);
+        run(parties.config(relay, rest), &host);
+        assert_eq!(*host.asked.borrow(), asked, "{relay}");
+    }
+    // Without one in front: what this proxy terminated itself.
+    let document = parties.client.document();
+    let mut off = document.clone();
+    off.as_object_mut().unwrap().remove("serverTlsPolicy");
+    off.as_object_mut().unwrap().remove("trustConfig");
+    for (document, asked) in [(document, &[CERTIFICATE][..]), (off, &[])] {
+        let host = parties.host(Some(&parties.client));
+        let config = Config::from_bytes(document.to_string().as_bytes()).unwrap();
+        run(config, &host);
+        assert_eq!(*host.asked.borrow(), asked);
+    }
 }
 
 /// Whoever sent them: what a product tells of a certificate does not go on, in any spelling, from

@@ -240,6 +240,29 @@ mod tests {
         bytes(&cache);
     }
 
+    /// In whole blocks and in what is left of them.
+    #[test]
+    fn every_octet_counts() {
+        for length in 0..100 {
+            let text = "a".repeat(length);
+            let first = key(&[&text]);
+            let mut cache = Cache::new(10_000);
+            cache.insert(&first, 1, 0);
+            assert_eq!(cache.get(&key(&[&text])), Some(1));
+            for at in 0..length {
+                let mut other = text.clone();
+                other.replace_range(at..=at, "b");
+                let other = key(&[&other]);
+                assert_ne!(other.hash, first.hash, "{at} of {length}");
+                let other = Key {
+                    hash: first.hash,
+                    ..other
+                };
+                assert_eq!(cache.get(&other), None, "{at} of {length}");
+            }
+        }
+    }
+
     #[test]
     fn bounded_and_the_used_ones_stay() {
         let mut cache = Cache::new(20_000);

@@ -22,7 +22,7 @@ use crate::forwarded::{ForwardedChain, Presented};
 use crate::judged::Judged;
 use crate::known_issuers::KnownIssuers;
 use crate::path::{self, Backend, Signatures};
-use crate::relay::{Forwarded, RelayFault, RelayRule};
+use crate::relay::{Forwarded, PeerEvidence, RelayFault, RelayRule};
 use crate::trust::Trust;
 use crate::verdicts::Verdicts;
 use crate::window::{Dates, Window};
@@ -74,6 +74,16 @@ impl Pipeline {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What an adapter need show of the connection's own certificate.
+    #[must_use]
+    pub fn peer_evidence(&self) -> PeerEvidence {
+        match &self.config.forwarded {
+            _ if self.config.mode == Mode::Off => PeerEvidence::None,
+            None => PeerEvidence::Certificate,
+            Some(forwarded) => forwarded.peer_evidence(),
+        }
     }
 
     /// Judges the client's certificate and decides about one request.

@@ -53,6 +53,17 @@ pub struct RelayNames {
     pub dns_names: Vec<String>,
 }
 
+/// What of a connection's own certificate is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerEvidence {
+    /// Nothing.
+    None,
+    /// Its digest.
+    Digest,
+    /// All of it.
+    Certificate,
+}
+
 /// Why a relay is not believed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -75,6 +86,18 @@ pub enum RelayFault {
 }
 
 impl Forwarded {
+    /// What of the relay's own certificate is looked at.
+    pub(crate) fn peer_evidence(&self) -> PeerEvidence {
+        match &self.relay {
+            RelayRule::Named { .. } => PeerEvidence::Certificate,
+            RelayRule::Nobody => PeerEvidence::None,
+            RelayRule::Anybody | RelayRule::At(_) if self.source.names_relay() => {
+                PeerEvidence::Digest
+            }
+            RelayRule::Anybody | RelayRule::At(_) => PeerEvidence::None,
+        }
+    }
+
     /// What the relay's certificate is validated against.
     pub(crate) fn trust(&self) -> Option<&Trust> {
         match &self.relay {

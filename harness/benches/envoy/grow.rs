@@ -4,7 +4,7 @@ use super::clients::{Client, Clients, far_below};
 use super::load::{Order, Traffic};
 use super::plan::{Plan, Section};
 use super::plot::{self, Axis, Plot, Point};
-use super::setup::{Filter, Front, Ours, Setup};
+use super::setup::{FEW, Filter, Front, Ours, Setup};
 use super::{
     BY_HOST, BY_WASM, CACHE_MIB, COLD_HOST, COLD_WASM, FLOOR, FORGETFUL_HOST, FORGETFUL_WASM, MIB,
     NO_FILTER, Options, Report, Result, WARM, report,
@@ -44,7 +44,6 @@ fn traffic(connections: usize, clients: &[Client]) -> Traffic<'_> {
     }
 }
 
-const FEW: usize = 8;
 const OURS: Filter = Filter::Ours(Ours::DEFAULT);
 const OURS_IN_WASM: Filter = Filter::Ours(Ours::IN_WASM);
 

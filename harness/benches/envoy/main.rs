@@ -37,7 +37,7 @@ use plan::{Plan, Section, pid};
 use plot::Plot;
 use process::cpu_time;
 use report::{Bound, Figure, Series, Start};
-use setup::{Filter, Front, LISTENER, Ours, SIGNATURES, Setup};
+use setup::{FEW, Filter, Front, LISTENER, Ours, SIGNATURES, Setup};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -207,7 +207,7 @@ fn relay(
 ) -> Result<()> {
     let few = Traffic {
         connections: 32,
-        clients: &clients.all[..8],
+        clients: &clients.all[..FEW],
         order: Order::InTurn,
         seen_before: true,
     };
@@ -275,7 +275,7 @@ fn relay(
 fn tls(setup: &Setup<'_>, clients: &Clients, options: &Options, report: &mut Report) -> Result<()> {
     let kept = Traffic {
         connections: 32,
-        clients: &clients.all[..8],
+        clients: &clients.all[..FEW],
         order: Order::InTurn,
         seen_before: true,
     };

@@ -21,12 +21,14 @@ use mtls_gate_rustcrypto::ALGORITHMS;
 use serde_json::{Value, json};
 
 use super::Result;
-use super::clients::Clients;
+use super::clients::{Client, Clients};
 
 /// The listener's name.
 pub(crate) const LISTENER: &str = "bench";
 /// Counts the requests that ours found to be of a verified client.
 pub(crate) const VERIFIED: &str = "wasmcustom.mtls_gate.verified";
+/// How many clients come in turn where all were seen before.
+pub(crate) const FEW: usize = 8;
 /// How many signatures the filter that prices them has the host verify for each request.
 pub(crate) const SIGNATURES: u32 = 8;
 
@@ -120,8 +122,8 @@ pub(crate) struct Setup<'c> {
     /// The filters that ours is measured against, in one module.
     reference: PathBuf,
     certificate: ServerCertificate,
-    /// What ours adds to a request of the first client.
-    headers: Vec<AddedHeader>,
+    /// What ours adds to a request, for each of the first clients.
+    headers: Vec<Vec<AddedHeader>>,
 }
 
 impl<'c> Setup<'c> {
@@ -208,20 +210,18 @@ impl<'c> Setup<'c> {
     /// The host calls of ours for a request that it forwards (`filter/src/handle.rs`), in this
     /// order, and the headers it sets.
     fn floor(&self, front: Front) -> Value {
-        let mut properties = vec![
-            json!(["request", "protocol"]),
-            json!(["connection", "peer_certificate"]),
-        ];
-        if front == Front::Relay {
-            // Asked for because there is no certificate.
-            properties.push(json!(["connection", "mtls"]));
-            properties.push(json!(["connection", "sha256_peer_certificate_digest"]));
-        }
-        let add: Vec<_> = self
-            .headers
-            .iter()
-            .map(|header| json!([header.name, header.value]))
-            .collect();
+        let of_the_peer = match front {
+            Front::Relay => json!(["connection", "sha256_peer_certificate_digest"]),
+            Front::Tls => json!(["connection", "peer_certificate"]),
+        };
+        let properties = [json!(["request", "protocol"]), of_the_peer];
+        let pairs = |headers: &Vec<AddedHeader>| -> Vec<Value> {
+            let headers = headers.iter();
+            headers
+                .map(|header| json!([header.name, header.value]))
+                .collect()
+        };
+        let add: Vec<_> = self.headers.iter().map(pairs).collect();
         json!({
             "properties": properties,
             "header": FORWARDED_HEADER,
@@ -239,7 +239,7 @@ impl<'c> Setup<'c> {
              local forwarded = headers:get('{FORWARDED_HEADER}')\n\
              headers:remove('{FORWARDED_HEADER}')\n"
         );
-        for header in &self.headers {
+        for header in self.headers.first().into_iter().flatten() {
             code += &format!("headers:add('{}', [==[{}]==])\n", header.name, header.value);
         }
         code += "end\n";
@@ -287,11 +287,17 @@ fn document(anchors: &[&str], front: Front, ours: Ours) -> Value {
 }
 
 /// What ours adds, by the core itself.
-fn headers(clients: &Clients) -> Result<Vec<AddedHeader>> {
+fn headers(clients: &Clients) -> Result<Vec<Vec<AddedHeader>>> {
     let anchors = clients.anchors_pem(1);
     let document = document(&anchors, Front::Relay, Ours::PLAIN).to_string();
     let pipeline = Pipeline::new(Config::from_bytes(document.as_bytes())?, ALGORITHMS);
-    let client = clients.all.first().ok_or("no clients")?;
+    let clients = clients.all.iter().take(FEW);
+    clients
+        .map(|client| headers_of(client, &pipeline))
+        .collect()
+}
+
+fn headers_of(client: &Client, pipeline: &Pipeline) -> Result<Vec<AddedHeader>> {
     let lines: [(&[u8], &[u8]); 1] = [(FORWARDED_HEADER.as_bytes(), client.forwarded.as_bytes())];
     let request = Request {
         headers: &lines,

@@ -7,7 +7,7 @@ use mtls_gate::goldens::Golden;
 use mtls_gate_core::config::Config;
 use mtls_gate_core::pipeline::Pipeline;
 use mtls_gate_core::x509::UnixSeconds;
-use mtls_gate_filter::handle::{HeaderMap, Headers, Host, HostRefused, Level};
+use mtls_gate_filter::handle::{HeaderMap, Host, HostRefused, Level, Line};
 use mtls_gate_rustcrypto::ALGORITHMS;
 
 pub(crate) fn pipeline(golden: &Golden) -> Pipeline {
@@ -27,6 +27,8 @@ pub(crate) struct FakeHost {
     pub(crate) time: Option<UnixSeconds>,
     pub(crate) headers: RefCell<Vec<(Vec<u8>, Vec<u8>)>>,
     pub(crate) properties: Vec<(&'static str, Vec<u8>)>,
+    /// Which properties were asked for.
+    pub(crate) asked: RefCell<Vec<String>>,
     pub(crate) left: RefCell<Vec<(String, String)>>,
     pub(crate) counters: RefCell<Vec<String>>,
     pub(crate) reset: RefCell<bool>,
@@ -44,18 +46,19 @@ impl Host for FakeHost {
     fn now(&self) -> Option<UnixSeconds> {
         self.time
     }
-    fn headers(&self, _: HeaderMap) -> Result<Headers, HostRefused> {
+    fn headers<T>(
+        &self,
+        _: HeaderMap,
+        read: impl FnOnce(&[Line<'_>]) -> T,
+    ) -> Result<T, HostRefused> {
         self.call("headers")?;
-        let mut bytes = Vec::new();
-        let mut put = |text: &Vec<u8>| {
-            let start = bytes.len();
-            bytes.extend(text);
-            start..bytes.len()
-        };
-        let headers = self.headers.borrow();
-        let lines = headers.iter().map(|(name, value)| (put(name), put(value)));
-        let lines = lines.collect();
-        Ok(Headers::new(bytes, lines))
+        // A snapshot: they are edited while they are read.
+        let headers = self.headers.borrow().clone();
+        let lines: Vec<Line<'_>> = headers
+            .iter()
+            .map(|(name, value)| (name.as_slice(), value.as_slice()))
+            .collect();
+        Ok(read(&lines))
     }
     fn remove_header(&self, _: HeaderMap, name: &[u8]) -> Result<(), HostRefused> {
         self.call("remove_header")?;
@@ -71,6 +74,7 @@ impl Host for FakeHost {
     }
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
         let path = path.join(".");
+        self.asked.borrow_mut().push(path.clone());
         let found = self.properties.iter().find(|(name, _)| *name == path);
         found.map(|(_, value)| value.clone())
     }

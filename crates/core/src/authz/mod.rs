@@ -23,7 +23,6 @@ mod text;
 mod verdict;
 
 use core::net::IpAddr;
-use std::collections::BTreeSet;
 
 use self::facts::{Attribute, Facts};
 use self::operation::Operation;

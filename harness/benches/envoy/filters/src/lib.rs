@@ -3,6 +3,7 @@
 #![cfg(target_arch = "wasm32")]
 #![allow(clippy::unwrap_used)] // a call that fails is a trap: the benchmark sees a 503 and stops
 
+use std::cell::Cell;
 use std::hint::black_box;
 use std::rc::Rc;
 
@@ -25,8 +26,8 @@ struct Work {
     counter: Option<String>,
     /// Headers to remove, if they are there.
     remove: Vec<String>,
-    /// Headers to add.
-    add: Vec<(String, String)>,
+    /// Headers to add: those of one client after the other, as there are several.
+    add: Vec<Vec<(String, String)>>,
     /// Signatures to verify by the host.
     verify: Option<Verify>,
 }
@@ -46,6 +47,7 @@ const VERIFIED: [u8; 2] = [8, 1];
 struct Root {
     work: Rc<Work>,
     counter: Option<u32>,
+    turn: Cell<usize>,
 }
 
 impl Context for Root {}
@@ -65,9 +67,12 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
+        let turn = self.turn.get();
+        self.turn.set(turn.wrapping_add(1));
         Some(Box::new(Http {
             work: Rc::clone(&self.work),
             counter: self.counter,
+            turn,
         }))
     }
 }
@@ -75,6 +80,7 @@ impl RootContext for Root {
 struct Http {
     work: Rc<Work>,
     counter: Option<u32>,
+    turn: usize,
 }
 
 impl Context for Http {}
@@ -102,7 +108,8 @@ impl HttpContext for Http {
                 hostcalls::remove_map_value(map, name).unwrap();
             }
         }
-        for (name, value) in &self.work.add {
+        let turn = self.turn % self.work.add.len().max(1);
+        for (name, value) in self.work.add.get(turn).into_iter().flatten() {
             hostcalls::add_map_value(map, name, value).unwrap();
         }
         if let Some(verify) = &self.work.verify {
