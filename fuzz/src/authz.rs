@@ -7,7 +7,6 @@ use std::sync::LazyLock;
 use mtls_gate_core::authz::resources::AuthzPolicy;
 use mtls_gate_core::authz::{AuthzPolicies, DirectPeer, Request, Setting, Verdict};
 use mtls_gate_core::client_cert::ClientCert;
-use mtls_gate_core::config::Object;
 use mtls_gate_core::error::Refusal;
 use serde_json::{Value, json};
 
@@ -231,7 +230,7 @@ impl Case {
 
 /// `None`: refused, with a reason in one line.
 fn compile(policies: &[Value]) -> Option<AuthzPolicies> {
-    let policies: Vec<Object<AuthzPolicy>> =
+    let policies: Vec<AuthzPolicy> =
         serde_json::from_value(json!(policies)).expect("the shape is right");
     let setting = Setting {
         direct_peer: DirectPeer::Known,

@@ -89,7 +89,7 @@ fn odd_documents_are_refused() {
         ),
         (
             b"[]".into(),
-            "configuration: invalid type: sequence, expected an object".into(),
+            "configuration: invalid type: list, expected an object".into(),
         ),
         (
             b"{}{}".into(),

@@ -85,12 +85,12 @@ pub struct HeaderEdits<'a> {
 
 impl HeaderEdits<'_> {
     /// Which of the `names` present go: each spelling once.
-    pub fn removals<'n>(&self, names: impl Iterator<Item = &'n [u8]>) -> BTreeSet<&'n [u8]> {
+    pub fn removals<'n>(&self, names: impl Iterator<Item = &'n [u8]>) -> Vec<&'n [u8]> {
         let Some(remove) = self.remove else {
-            return BTreeSet::new();
+            return Vec::new();
         };
         let mut folded = Vec::new();
-        names
+        let mut removals: Vec<&[u8]> = names
             // Pseudo-headers (RFC 9113 8.3) are the request itself.
             .filter(|name| !name.starts_with(b":"))
             .filter(|name| self.keep.map(str::as_bytes) != Some(*name))
@@ -99,7 +99,10 @@ impl HeaderEdits<'_> {
                 folded.extend(name.iter().map(fold));
                 remove.contains(folded.as_slice())
             })
-            .collect()
+            .collect();
+        removals.sort_unstable();
+        removals.dedup();
+        removals
     }
 }
 
@@ -140,7 +143,7 @@ mod tests {
             b"x_forwarded_client_cert",
             b"\xff",
         ];
-        let gone: Vec<&[u8]> = edits.removals(names.into_iter()).into_iter().collect();
+        let gone = edits.removals(names.into_iter());
         assert_eq!(
             gone,
             [

@@ -43,10 +43,9 @@ impl Trust {
     /// The same, with certificates that are accepted as they are.
     #[must_use]
     pub fn with_allowlist(mut self, certificates: &[Certificate]) -> Self {
-        self.allowlist = certificates
-            .iter()
-            .map(|certificate| certificate.der().into())
-            .collect();
+        for certificate in certificates {
+            self.allowlist.insert(certificate.der().into());
+        }
         self
     }
 
@@ -94,8 +93,9 @@ impl Trust {
 
     /// A CA of the one, anchor or intermediate, has the key of a CA of the other.
     pub(crate) fn shares_ca(&self, other: &Self) -> bool {
-        let keys: BTreeSet<&[u8]> = self.cas().map(Certificate::spki).collect();
-        other.cas().any(|ca| keys.contains(ca.spki()))
+        let mut keys: Vec<&[u8]> = self.cas().map(Certificate::spki).collect();
+        keys.sort_unstable();
+        other.cas().any(|ca| keys.binary_search(&ca.spki()).is_ok())
     }
 
     fn cas(&self) -> impl Iterator<Item = &Certificate> {

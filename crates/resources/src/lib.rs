@@ -18,7 +18,7 @@ pub mod yaml;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use mtls_gate_core::config::{self, ConfigError, Object};
+use mtls_gate_core::config::{self, ConfigError};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -225,10 +225,8 @@ pub fn reason(error: &ConfigError) -> &str {
 }
 
 fn typed<T: DeserializeOwned>(path: &Path, value: Value) -> Result<T, ResourceError> {
-    config::typed(value)
-        .map(|value: Object<T>| value.0)
-        .map_err(|source| ResourceError::Schema {
-            path: path.to_owned(),
-            source,
-        })
+    config::typed(value).map_err(|source| ResourceError::Schema {
+        path: path.to_owned(),
+        source,
+    })
 }

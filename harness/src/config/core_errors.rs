@@ -3,7 +3,7 @@
 //! is written a second time. And what the core itself warns of.
 
 use mtls_gate_core::config::resources::Document;
-use mtls_gate_core::config::{self, Config, ConfigError, ConfigWarning, Object};
+use mtls_gate_core::config::{self, Config, ConfigError, ConfigWarning};
 use mtls_gate_core::template::{Template, TemplateError};
 use mtls_gate_core::variables::Variable;
 use mtls_gate_resources::{private_key, reason};
@@ -87,7 +87,7 @@ fn harmless_trust_stores() -> Value {
 
 fn read(document: &Value) -> Result<Config, Refused> {
     let refused = |by_schema| move |error| Refused { error, by_schema };
-    config::typed::<Object<Document>>(document.clone()).map_err(refused(true))?;
+    config::typed::<Document>(document.clone()).map_err(refused(true))?;
     Config::from_bytes(document.to_string().as_bytes()).map_err(refused(false))
 }
 

@@ -98,7 +98,7 @@ fn trust_domains(
     let domain = |name: &str| match trust.spiffe_trust_stores.get(name) {
         Some(store) => Ok(json!({
             "name": name,
-            "trust_bundle": { "inline_string": bundle(&store.0) },
+            "trust_bundle": { "inline_string": bundle(store) },
         })),
         None => Err(refused(
             path,
@@ -114,7 +114,7 @@ fn bundle(store: &TrustStore) -> String {
     let certificates = store.trust_anchors.iter().chain(&store.intermediate_cas);
     certificates
         .map(|entry| {
-            let PemCertificate { pem_certificate } = &entry.0;
+            let PemCertificate { pem_certificate } = entry;
             format!("{}\n", pem_certificate.trim())
         })
         .collect()

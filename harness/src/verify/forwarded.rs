@@ -107,7 +107,7 @@ impl HeaderOptions {
             Some(path) => {
                 let of = path.display().to_string();
                 match files::source(path)?.header {
-                    Some(header) => (of, header.0),
+                    Some(header) => (of, header),
                     None => {
                         return Err(VerifyError::Source {
                             of,

@@ -10,7 +10,7 @@ use super::resources::{self, PrincipalSelector, StringMatch, Unsupported};
 use super::source::{IpBlock, IpBlockFault, PrincipalMatch, Selector, Source};
 use super::text::{Case, Effect, Pattern, TextMatch};
 use super::{Action, AuthzPolicies, DirectPeer, Negatable, Policy, Rule, Setting};
-use crate::config::{ConfigError, Object, at_most};
+use crate::config::{ConfigError, at_most};
 use crate::headers::{FoldedName, is_token};
 use crate::limits::{
     AUTHZ_HEADERS, AUTHZ_HOSTS, AUTHZ_IP_BLOCKS, AUTHZ_METHODS, AUTHZ_OPERATIONS, AUTHZ_PATHS,
@@ -27,7 +27,7 @@ impl AuthzPolicies {
     /// # Errors
     /// The first field that is wrong, or that is not supported: none is passed over.
     pub fn compile(
-        policies: &[Object<resources::AuthzPolicy>],
+        policies: &[resources::AuthzPolicy],
         setting: Setting<'_>,
     ) -> Result<Self, ConfigError> {
         at_most(
@@ -94,7 +94,7 @@ struct PolicyCompiler<'s> {
     action: Action,
     setting: Setting<'s>,
     counts: Counts,
-    uses: BTreeSet<Attribute>,
+    uses: Vec<Attribute>,
     dodged_by_no_certificate: bool,
 }
 
@@ -145,7 +145,7 @@ impl<'s> PolicyCompiler<'s> {
             action,
             setting,
             counts: Counts::default(),
-            uses: BTreeSet::new(),
+            uses: Vec::new(),
             dodged_by_no_certificate: false,
         })
     }
@@ -273,7 +273,7 @@ impl<'s> PolicyCompiler<'s> {
                     (Selector::CommonName, Attribute::CommonName)
                 }
             };
-            self.uses.insert(attribute);
+            self.uses.push(attribute);
             let path = format!("{list}[{index}].principal");
             let (kind, text) = pattern(&principal.principal, &path)?;
             // Ours: two spellings of one name (RFC 4343, RFC 3986 6.2.2.1, RFC 5280 7.1) are one client,
@@ -308,9 +308,9 @@ impl<'s> PolicyCompiler<'s> {
             ));
         }
         if more > 0 && effect == Effect::KeepsOut {
-            self.uses.insert(Attribute::DirectPeer);
+            self.uses.push(Attribute::DirectPeer);
         }
-        let read = |(index, block): (usize, &Object<resources::IpBlock>)| {
+        let read = |(index, block): (usize, &resources::IpBlock)| {
             IpBlock::read(&block.prefix, block.length).map_err(|fault| {
                 let (field, reason) = match fault {
                     IpBlockFault::NotAnAddress => {
@@ -376,9 +376,9 @@ impl<'s> PolicyCompiler<'s> {
         let more = operation.hosts.len();
         count(&list, &mut self.counts.hosts, more, AUTHZ_HOSTS, "hosts")?;
         if more > 0 {
-            self.uses.insert(Attribute::Host);
+            self.uses.push(Attribute::Host);
         }
-        let read = |(index, host): (usize, &Object<StringMatch>)| {
+        let read = |(index, host): (usize, &StringMatch)| {
             let path = format!("{list}[{index}]");
             let (kind, text) = pattern(host, &path)?;
             let host = match kind {
@@ -401,7 +401,7 @@ impl<'s> PolicyCompiler<'s> {
         let list = format!("{path}.paths");
         let more = operation.paths.len();
         count(&list, &mut self.counts.paths, more, AUTHZ_PATHS, "paths")?;
-        let read = |(index, path): (usize, &Object<StringMatch>)| {
+        let read = |(index, path): (usize, &StringMatch)| {
             let at = format!("{list}[{index}]");
             let (kind, text) = pattern(path, &at)?;
             // RFC 9112 3.2: origin-form, or the asterisk of OPTIONS.
@@ -458,7 +458,7 @@ impl<'s> PolicyCompiler<'s> {
             return Err(ConfigError::new(list, "is empty, and would match always"));
         }
         count(list, so_far, more, AUTHZ_HEADERS, "headers")?;
-        let read = |(index, header): (usize, &Object<resources::HeaderMatch>)| {
+        let read = |(index, header): (usize, &resources::HeaderMatch)| {
             let path = format!("{list}[{index}]");
             let wrong_name = |reason| Err(ConfigError::new(format!("{path}.name"), reason));
             if !is_token(header.name.as_bytes()) {
@@ -492,8 +492,8 @@ impl<'s> PolicyCompiler<'s> {
 /// would let in nearly everybody where most readers expect an exception.
 fn only_entry<'r, T>(
     path: &str,
-    (name, entries): (&str, &'r [Object<T>]),
-    (negated_name, negated): (&str, &'r [Object<T>]),
+    (name, entries): (&str, &'r [T]),
+    (negated_name, negated): (&str, &'r [T]),
     limit: usize,
 ) -> Result<(String, &'r T, bool), ConfigError> {
     at_most(

@@ -23,7 +23,7 @@ mod text;
 mod verdict;
 
 use core::net::IpAddr;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use self::facts::{Attribute, Facts};
 use self::operation::Operation;
@@ -84,8 +84,8 @@ pub struct Setting<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct AuthzPolicies {
     policies: Vec<Policy>,
-    /// What policies look at, with the name of the first that does, DENY policies before the others.
-    uses: BTreeMap<Attribute, String>,
+    /// What policies look at, sorted, with the name of the first that does, DENY policies before the others.
+    uses: Vec<(Attribute, String)>,
 }
 
 /// One policy.
@@ -94,7 +94,7 @@ pub struct Policy {
     name: String,
     action: Action,
     rules: Vec<Rule>,
-    uses: BTreeSet<Attribute>,
+    uses: Vec<Attribute>,
     dodged_by_no_certificate: bool,
 }
 
@@ -125,13 +125,14 @@ impl AuthzPolicies {
     fn new(policies: Vec<Policy>) -> Self {
         let mut all = Self {
             policies,
-            uses: BTreeMap::new(),
+            uses: Vec::new(),
         };
-        let mut uses = BTreeMap::new();
+        let mut uses: Vec<(Attribute, String)> = Vec::new();
         for policy in all.with(Action::Deny).chain(all.with(Action::Allow)) {
             for attribute in &policy.uses {
-                uses.entry(*attribute)
-                    .or_insert_with(|| policy.name.clone());
+                if let Err(at) = uses.binary_search_by_key(attribute, |(known, _)| *known) {
+                    uses.insert(at, (*attribute, policy.name.clone()));
+                }
             }
         }
         all.uses = uses;

@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::config::Object;
-
 /// Refuses `null` where something must be said: in YAML that is what is left of a field whose content
 /// is commented out, and a rule without it matches everybody.
 fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
@@ -37,11 +35,11 @@ pub struct AuthzPolicy {
     /// Not used.
     pub etag: Option<String>,
     /// Not used: every policy of a configuration is for that configuration's listener.
-    pub target: Option<Object<Target>>,
+    pub target: Option<Target>,
     /// `REQUEST_AUTHZ` only.
     pub policy_profile: PolicyProfile,
     /// 1 to 5.
-    pub http_rules: Vec<Object<HttpRule>>,
+    pub http_rules: Vec<HttpRule>,
     /// Not supported.
     pub network_rules: Unsupported,
     /// `ALLOW` or `DENY`; must be given.
@@ -94,10 +92,10 @@ pub enum Action {
 pub struct HttpRule {
     /// Who sends.
     #[serde(deserialize_with = "not_null")]
-    pub from: Option<Object<From>>,
+    pub from: Option<From>,
     /// What is asked for.
     #[serde(deserialize_with = "not_null")]
-    pub to: Option<Object<To>>,
+    pub to: Option<To>,
     /// Not supported.
     pub when: Unsupported,
 }
@@ -107,9 +105,9 @@ pub struct HttpRule {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct From {
     /// Matches where the source matches.
-    pub sources: Vec<Object<Source>>,
+    pub sources: Vec<Source>,
     /// Matches where the source does not match.
-    pub not_sources: Vec<Object<Source>>,
+    pub not_sources: Vec<Source>,
 }
 
 /// RequestSource: all fields that are given must match.
@@ -117,9 +115,9 @@ pub struct From {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Source {
     /// Any of them.
-    pub principals: Vec<Object<Principal>>,
+    pub principals: Vec<Principal>,
     /// Any of them.
-    pub ip_blocks: Vec<Object<IpBlock>>,
+    pub ip_blocks: Vec<IpBlock>,
     /// Not supported.
     pub resources: Unsupported,
 }
@@ -132,7 +130,7 @@ pub struct Principal {
     #[serde(default)]
     pub principal_selector: PrincipalSelector,
     /// What it is compared with.
-    pub principal: Object<StringMatch>,
+    pub principal: StringMatch,
 }
 
 /// `principalSelector`
@@ -165,9 +163,9 @@ pub struct IpBlock {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct To {
     /// Matches where the operation matches.
-    pub operations: Vec<Object<Operation>>,
+    pub operations: Vec<Operation>,
     /// Matches where the operation does not match.
-    pub not_operations: Vec<Object<Operation>>,
+    pub not_operations: Vec<Operation>,
 }
 
 /// RequestOperation: all fields that are given must match.
@@ -175,11 +173,11 @@ pub struct To {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Operation {
     /// All of them.
-    pub header_set: Option<Object<HeaderSet>>,
+    pub header_set: Option<HeaderSet>,
     /// Any of them.
-    pub hosts: Vec<Object<StringMatch>>,
+    pub hosts: Vec<StringMatch>,
     /// Any of them; the query belongs to the path.
-    pub paths: Vec<Object<StringMatch>>,
+    pub paths: Vec<StringMatch>,
     /// Any of them.
     pub methods: Vec<String>,
     /// Not supported.
@@ -193,7 +191,7 @@ pub struct Operation {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct HeaderSet {
     /// All of them.
-    pub headers: Vec<Object<HeaderMatch>>,
+    pub headers: Vec<HeaderMatch>,
 }
 
 /// HeaderMatch.
@@ -203,7 +201,7 @@ pub struct HeaderMatch {
     /// The header's name.
     pub name: String,
     /// What its value is compared with.
-    pub value: Object<StringMatch>,
+    pub value: StringMatch,
 }
 
 /// StringMatch: exactly one of the four patterns, which is not empty.

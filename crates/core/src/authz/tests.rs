@@ -52,8 +52,7 @@ fn absent() -> ClientCert {
 }
 
 fn compile(policies: &Value) -> AuthzPolicies {
-    let policies: Vec<config::Object<resources::AuthzPolicy>> =
-        config::typed(policies.clone()).unwrap();
+    let policies: Vec<resources::AuthzPolicy> = config::typed(policies.clone()).unwrap();
     let setting = Setting {
         direct_peer: DirectPeer::Known,
         validates: true,
@@ -623,7 +622,7 @@ fn principals_are_those_of_a_verified_certificate() {
 fn nothing_said_is_not_everybody() {
     for field in ["from", "to"] {
         let rule = json!({ field: null });
-        let refused: Result<Vec<config::Object<resources::AuthzPolicy>>, _> =
+        let refused: Result<Vec<resources::AuthzPolicy>, _> =
             config::typed(json!([policy("ALLOW", rule)]));
         assert!(refused.is_err(), "{field}");
     }

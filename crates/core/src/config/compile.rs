@@ -7,8 +7,8 @@ use super::resources::{
     RejectionAction, ServerTlsPolicy, TrustConfig,
 };
 use super::{
-    Config, ConfigError, Denial, DirectPeerAddress, HeaderRules, Mode, Object, Rejection, Role,
-    resources, source,
+    Config, ConfigError, Denial, DirectPeerAddress, HeaderRules, Mode, Rejection, Role, resources,
+    source,
 };
 use crate::authz::{self, AuthzPolicies, DirectPeer};
 use crate::forwarded::pem::{self, Around, Bounds, Label, PemFault};
@@ -68,7 +68,7 @@ fn error(path: Path<'_>, reason: impl Into<String>) -> ConfigError {
 }
 
 pub(super) fn config(document: Document, direct_peer: DirectPeer) -> Result<Config, ConfigError> {
-    let mode = mode(document.server_tls_policy.as_deref())?;
+    let mode = mode(document.server_tls_policy.as_ref())?;
     if document.role == Role::NetworkFilter {
         check_network_filter(&document, mode)?;
     }
@@ -141,7 +141,7 @@ pub(super) fn config(document: Document, direct_peer: DirectPeer) -> Result<Conf
         removed: &request.remove,
     };
     let authz_policies = AuthzPolicies::compile(&document.authz_policies, setting)?;
-    let rejection = rejection(document.rejection.0)?;
+    let rejection = rejection(document.rejection)?;
     let warnings = forwarded
         .iter()
         .flat_map(|forwarded| source::warnings(forwarded, trust.as_ref(), mode, &rejection))
@@ -155,7 +155,7 @@ pub(super) fn config(document: Document, direct_peer: DirectPeer) -> Result<Conf
         request,
         response,
         rejection,
-        denial: denial(document.authz_denial.0, !document.authz_policies.is_empty())?,
+        denial: denial(document.authz_denial, !document.authz_policies.is_empty())?,
         authz_policies,
         keep_forwarded_header,
         direct_peer_address: document.source.connection.direct_peer_address,
@@ -299,7 +299,7 @@ fn one_trust_store(trust_config: &TrustConfig) -> Result<TrustStore, ConfigError
             "at most one trust store is used",
         ));
     }
-    let empty = Object::<resources::TrustStore>::default();
+    let empty = resources::TrustStore::default();
     let store = trust_config.trust_stores.first().unwrap_or(&empty);
     if store.trust_anchors.is_empty() && trust_config.allowlisted_certificates.is_empty() {
         return Err(error(
@@ -446,10 +446,7 @@ pub(crate) fn at_most(
     }
 }
 
-fn certificates(
-    path: &str,
-    entries: &[Object<PemCertificate>],
-) -> Result<Vec<Certificate>, ConfigError> {
+fn certificates(path: &str, entries: &[PemCertificate]) -> Result<Vec<Certificate>, ConfigError> {
     entries
         .iter()
         .enumerate()
@@ -573,10 +570,7 @@ fn backend_service_headers(headers: &[String]) -> Result<Vec<Addition>, ConfigEr
         .collect()
 }
 
-fn url_map_headers(
-    list: &str,
-    headers: &[Object<HeaderOption>],
-) -> Result<Vec<Addition>, ConfigError> {
+fn url_map_headers(list: &str, headers: &[HeaderOption]) -> Result<Vec<Addition>, ConfigError> {
     let bytes = headers.iter().map(|header| {
         header
             .header_name

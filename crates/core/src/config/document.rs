@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::ConfigError;
-use super::object::Object;
+use super::reader;
 use super::resources::Document;
 use super::unique::Unique;
 use crate::limits::CONFIGURATION_BYTES;
@@ -29,7 +29,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Document, ConfigError> {
     }
     let value = if is_json_text(bytes) {
         let Unique(value) = serde_json::from_slice(bytes)
-            .map_err(|error| ConfigError::new(DOCUMENT, said(&error)))?;
+            .map_err(|error| ConfigError::new(DOCUMENT, said(&error.to_string())))?;
         value
     } else {
         let message = prost_types::Struct::decode(bytes).map_err(|_| {
@@ -40,7 +40,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Document, ConfigError> {
         })?;
         json_object(message)
     };
-    typed(value).map(|document: Object<Document>| document.0)
+    typed(value)
 }
 
 /// JSON text holds no control characters but tabs and line ends; a serialized Struct with any entry
@@ -56,37 +56,20 @@ fn is_json_text(bytes: &[u8]) -> bool {
 /// # Errors
 /// The path of the first field that is wrong, and what is wrong with it.
 pub fn typed<T: DeserializeOwned>(value: Value) -> Result<T, ConfigError> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = match error.path().to_string() {
-            // Before any field, or where the text ends.
-            path if path == "." || path == "?" || path.contains(PRIVATE_KEY) => DOCUMENT.to_owned(),
+    reader::read(&value).map_err(|fault| {
+        let path = match fault.path() {
+            path if path.is_empty() || path.contains(PRIVATE_KEY) => DOCUMENT.to_owned(),
             path => one_line(&path),
         };
-        ConfigError::new(path, said(error.inner()))
+        ConfigError::new(path, said(&fault.reason))
     })
 }
 
-fn said(error: &serde_json::Error) -> String {
-    one_line(&without_values(&error.to_string()))
-}
-
-/// serde repeats a string that stands where something else should: a log is no place for what
-/// somebody pasted into the wrong field.
-fn without_values(text: &str) -> String {
-    if text.contains(PRIVATE_KEY) {
+fn said(error: &str) -> String {
+    if error.contains(PRIVATE_KEY) {
         return "holds a private key, which belongs nowhere in here".to_owned();
     }
-    for kind in ["invalid type: ", "invalid value: "] {
-        let Some((_, after)) = text
-            .strip_prefix(kind)
-            .and_then(|rest| rest.strip_prefix("string "))
-            .and_then(|rest| rest.rsplit_once("\", expected"))
-        else {
-            continue;
-        };
-        return format!("{kind}string, expected{after}");
-    }
-    text.to_owned()
+    one_line(error)
 }
 
 fn one_line(text: &str) -> String {
@@ -137,7 +120,7 @@ fn json_number(value: f64) -> Value {
         Value::from(value)
     } else {
         // JSON has no such number; null would count as absent.
-        Value::from(value.to_string())
+        Value::from("not a finite number")
     }
 }
 
@@ -183,6 +166,9 @@ mod tests {
     fn numbers_stay_whole() {
         assert_eq!(json_number(403.0), Value::from(403));
         assert_eq!(json_number(0.5), Value::from(0.5));
-        assert_eq!(json_number(f64::INFINITY), Value::from("inf"));
+        assert_eq!(
+            json_number(f64::INFINITY),
+            Value::from("not a finite number")
+        );
     }
 }

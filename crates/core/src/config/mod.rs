@@ -4,6 +4,7 @@
 mod compile;
 mod document;
 mod object;
+mod reader;
 pub mod resources;
 mod source;
 mod unique;
@@ -164,9 +165,9 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong.
     pub fn native(document: serde_json::Value) -> Result<Self, ConfigError> {
-        let document: Object<resources::Document> = typed(document)?;
+        let document: resources::Document = typed(document)?;
         // Nobody but the other end writes x-forwarded-client-cert here.
-        if document.source.connection != Object::default() {
+        if document.source.connection != resources::ConnectionSource::default() {
             return Err(ConfigError::new(
                 "source.connection",
                 "goes with the filter only: this process terminates connections itself, and knows \
@@ -185,7 +186,7 @@ impl Config {
                 "goes with the filter only: there is no wasm host here",
             ));
         }
-        compile::config(document.0, DirectPeer::Known)
+        compile::config(document, DirectPeer::Known)
     }
 
     /// Whether a client without a verified certificate gets no connection at all. With

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::object::Object;
 use crate::authz::resources::AuthzPolicy;
 use crate::forwarded::presets::Preset;
 use crate::path::Profile;
@@ -17,29 +16,29 @@ pub struct Document {
     /// Where in the proxy this document is for.
     pub role: Role,
     /// `certificatemanager.googleapis.com/v1` TrustConfig
-    pub trust_config: Option<Object<TrustConfig>>,
+    pub trust_config: Option<TrustConfig>,
     /// `networksecurity.googleapis.com/v1` ServerTlsPolicy
-    pub server_tls_policy: Option<Object<ServerTlsPolicy>>,
+    pub server_tls_policy: Option<ServerTlsPolicy>,
     /// BackendService `customRequestHeaders`: `Name:value`.
     pub custom_request_headers: Vec<String>,
     /// UrlMap `headerAction`
-    pub header_action: Object<HeaderAction>,
+    pub header_action: HeaderAction,
     /// Which rules apply.
     pub profile: Profile,
     /// Certificates that are no longer valid; Google has no word for it.
-    pub revocation: Object<Revocation>,
+    pub revocation: Revocation,
     /// `networksecurity.googleapis.com/v1` AuthzPolicy
-    pub authz_policies: Vec<Object<AuthzPolicy>>,
+    pub authz_policies: Vec<AuthzPolicy>,
     /// What becomes of a request that these refuse.
-    pub authz_denial: Object<AuthzDenial>,
+    pub authz_denial: AuthzDenial,
     /// Limits on one request and on what is remembered of it.
-    pub limits: Object<Limits>,
+    pub limits: Limits,
     /// Who verifies signatures.
     pub signature_backend: SignatureBackend,
     /// What becomes of a refused request.
-    pub rejection: Object<Rejection>,
+    pub rejection: Rejection,
     /// Where the certificate comes from.
-    pub source: Object<Source>,
+    pub source: Source,
 }
 
 /// `role`
@@ -85,11 +84,11 @@ pub struct TrustConfig {
     /// Not used.
     pub update_time: Option<String>,
     /// At most one.
-    pub trust_stores: Vec<Object<TrustStore>>,
+    pub trust_stores: Vec<TrustStore>,
     /// Certificates accepted as they are, expired or self-signed too.
-    pub allowlisted_certificates: Vec<Object<PemCertificate>>,
+    pub allowlisted_certificates: Vec<PemCertificate>,
     /// Trust domain to trust store, for X.509-SVIDs; `trust_stores` is empty then.
-    pub spiffe_trust_stores: BTreeMap<String, Object<TrustStore>>,
+    pub spiffe_trust_stores: BTreeMap<String, TrustStore>,
 }
 
 /// One trust store.
@@ -97,9 +96,9 @@ pub struct TrustConfig {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct TrustStore {
     /// Certificates a path may end at.
-    pub trust_anchors: Vec<Object<PemCertificate>>,
+    pub trust_anchors: Vec<PemCertificate>,
     /// Certificates a path may lead through.
-    pub intermediate_cas: Vec<Object<PemCertificate>>,
+    pub intermediate_cas: Vec<PemCertificate>,
 }
 
 /// One certificate in PEM.
@@ -129,7 +128,7 @@ pub struct ServerTlsPolicy {
     /// Traffic Director only; must be absent.
     pub server_certificate: Option<serde_json::Value>,
     /// Absent: client certificates are not asked for.
-    pub mtls_policy: Option<Object<MtlsPolicy>>,
+    pub mtls_policy: Option<MtlsPolicy>,
 }
 
 /// MTLSPolicy.
@@ -175,11 +174,11 @@ pub enum Tier {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct HeaderAction {
     /// Added to the request.
-    pub request_headers_to_add: Vec<Object<HeaderOption>>,
+    pub request_headers_to_add: Vec<HeaderOption>,
     /// Removed from the request.
     pub request_headers_to_remove: Vec<String>,
     /// Added to the response.
-    pub response_headers_to_add: Vec<Object<HeaderOption>>,
+    pub response_headers_to_add: Vec<HeaderOption>,
     /// Removed from the response.
     pub response_headers_to_remove: Vec<String>,
 }
@@ -204,7 +203,7 @@ pub struct Revocation {
     /// `OFF`, `BEST_EFFORT` or `REQUIRED`.
     pub mode: RevocationMode,
     /// The CRLs, in any order.
-    pub crls: Vec<Object<PemCrl>>,
+    pub crls: Vec<PemCrl>,
 }
 
 /// `revocation.mode`
@@ -284,9 +283,9 @@ pub struct AuthzDenial {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Source {
     /// The connection that this proxy terminated.
-    pub connection: Object<ConnectionSource>,
+    pub connection: ConnectionSource,
     /// A connection that another proxy terminated, which forwards the certificate.
-    pub header: Option<Object<HeaderSource>>,
+    pub header: Option<HeaderSource>,
 }
 
 /// `source.connection`
@@ -332,7 +331,7 @@ pub struct HeaderSource {
     /// XFCC only: how many elements there are, default 1.
     pub elements: Option<usize>,
     /// Who is believed. Nobody, if that is not said.
-    pub relay: Object<Relay>,
+    pub relay: Relay,
 }
 
 /// `source.header.encoding`
@@ -354,7 +353,7 @@ pub enum HeaderEncoding {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Relay {
     /// A relay that proves with a certificate who it is.
-    pub mtls: Option<Object<RelayMtls>>,
+    pub mtls: Option<RelayMtls>,
     /// Relays at these addresses, each `ADDRESS/LENGTH`.
     pub addresses: Vec<String>,
     /// Everybody.
@@ -366,9 +365,9 @@ pub struct Relay {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct RelayMtls {
     /// What the relay's certificate is validated against; clients' certificates are not.
-    pub trust_config: Object<TrustConfig>,
+    pub trust_config: TrustConfig,
     /// Which of the names that this trusts are relays.
-    pub san_match: Object<SanMatch>,
+    pub san_match: SanMatch,
 }
 
 /// `source.header.relay.mtls.sanMatch`: one of all of these.

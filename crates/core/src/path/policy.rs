@@ -3,7 +3,7 @@
 //! RFC 5280 describes a tree whose size an attacker can make exponential; the graph has one node
 //! for each policy at each depth and gives the same answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::budget::Budget;
 use super::error::{PathError, PathFault};
@@ -34,7 +34,7 @@ struct Level<'a> {
 #[derive(Default)]
 struct Node<'a> {
     /// The policies of the level above that this one comes from; none: it comes from anyPolicy.
-    parents: BTreeSet<Oid<'a>>,
+    parents: Vec<Oid<'a>>,
     /// The certificate of this level maps it to others.
     mapped: bool,
 }
@@ -140,10 +140,11 @@ impl<'a> Level<'a> {
             return;
         };
         let oid = |span: &Span| certificate.bytes(*span);
-        let asserted: BTreeSet<Oid<'a>> = policies.iter().map(oid).collect();
+        let asserted = sorted(policies.iter().map(oid).collect());
+        let asserts = |policy: Oid<'_>| asserted.binary_search(&policy).is_ok();
         let any_before = self.any;
-        if !asserted.contains(ANY_POLICY) || !any_counts {
-            self.nodes.retain(|policy, _| asserted.contains(policy));
+        if !asserts(ANY_POLICY) || !any_counts {
+            self.nodes.retain(|policy, _| asserts(policy));
             self.any = false;
         }
         if any_before {
@@ -185,16 +186,22 @@ impl<'a> Level<'a> {
             }
             if let Some(node) = self.nodes.get_mut(from) {
                 node.mapped = true;
-                next.nodes.entry(to).or_default().parents.insert(from);
+                next.nodes.entry(to).or_default().parents.push(from);
             }
         }
         for (policy, node) in &self.nodes {
             if !node.mapped {
-                next.nodes.entry(policy).or_default().parents.insert(policy);
+                next.nodes.entry(policy).or_default().parents.push(policy);
             }
         }
         Ok(next)
     }
+}
+
+fn sorted(mut policies: Vec<Oid<'_>>) -> Vec<Oid<'_>> {
+    policies.sort_unstable();
+    policies.dedup();
+    policies
 }
 
 /// 6.1.5 g: some policy of the last level comes from one that the user asked for.
@@ -210,11 +217,12 @@ fn satisfies(levels: &mut [Level<'_>], wanted: &[Vec<u8>]) -> bool {
         return true;
     }
     let is_wanted = |policy: Oid<'_>| wanted.iter().any(|wanted| wanted == policy);
-    let mut reachable: BTreeSet<Oid<'_>> = last.nodes.keys().copied().collect();
+    // The keys of a map are sorted.
+    let mut reachable: Vec<Oid<'_>> = last.nodes.keys().copied().collect();
     for level in core::iter::once(last).chain(above.iter().rev()) {
-        let mut parents = BTreeSet::new();
+        let mut parents = Vec::new();
         for (policy, node) in &level.nodes {
-            if !reachable.contains(policy) {
+            if reachable.binary_search(policy).is_err() {
                 continue;
             }
             // The authority that first named the policy named one that is wanted.
@@ -223,7 +231,7 @@ fn satisfies(levels: &mut [Level<'_>], wanted: &[Vec<u8>]) -> bool {
             }
             parents.extend(node.parents.iter().copied());
         }
-        reachable = parents;
+        reachable = sorted(parents);
     }
     false
 }

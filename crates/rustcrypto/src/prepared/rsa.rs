@@ -3,10 +3,9 @@
 use core::fmt;
 use std::sync::Arc;
 
-use crypto_bigint::modular::{FixedMontyForm, FixedMontyParams};
-use crypto_bigint::{Odd, Uint};
+use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
+use crypto_bigint::{BoxedUint, Odd};
 use mtls_gate_core::path::PreparedKey;
-use rsa::BoxedUint;
 use rsa::RsaPublicKey;
 use rsa::pkcs1::DecodeRsaPublicKey as _;
 use rsa::traits::PublicKeyParts as _;
@@ -19,55 +18,38 @@ use crate::rsa::{digest_info, pkcs1_hash};
 const EXPONENT: u64 = 65_537;
 const SQUARINGS: usize = 16;
 
-/// A key whose modulus fills its limbs.
-struct Rsa<const LIMBS: usize> {
-    params: FixedMontyParams<LIMBS>,
+/// A key of any size that the profiles take.
+struct Rsa {
+    params: BoxedMontyParams,
 }
 
-/// Makes a key ready, if it is of a usual size with the usual exponent.
+/// Makes a key ready, if it has the usual exponent.
 pub(super) fn prepared(key_bits: &[u8]) -> Option<Arc<dyn PreparedKey>> {
     let key = RsaPublicKey::from_pkcs1_der(key_bits).ok()?;
     if *key.e() != BoxedUint::from(EXPONENT) {
         return None;
     }
-    let modulus = key.n().to_be_bytes();
-    let modulus = modulus
-        .iter()
-        .position(|byte| *byte != 0)
-        .and_then(|at| modulus.get(at..))?;
-    match modulus.len() {
-        256 => Rsa::<{ limbs(256) }>::of(modulus),
-        384 => Rsa::<{ limbs(384) }>::of(modulus),
-        512 => Rsa::<{ limbs(512) }>::of(modulus),
-        _ => None,
-    }
+    let modulus = Odd::new(key.n().as_ref().clone()).into_option()?;
+    let params = BoxedMontyParams::new_vartime(modulus);
+    Some(Arc::new(Rsa { params }))
 }
 
-#[allow(clippy::arithmetic_side_effects)] // by a constant, when this is compiled
-const fn limbs(bytes: usize) -> usize {
-    bytes / size_of::<crypto_bigint::Limb>()
-}
-
-impl<const LIMBS: usize> Rsa<LIMBS> {
-    fn of(modulus: &[u8]) -> Option<Arc<dyn PreparedKey>> {
-        let modulus = Odd::new(Uint::from_be_slice(modulus)).into_option()?;
-        let params = FixedMontyParams::new_vartime(modulus);
-        Some(Arc::new(Self { params }))
-    }
-
+impl Rsa {
     fn verify_hashed(&self, hash: Hash, digest: &[u8], signature: &[u8]) -> Option<()> {
-        let length = Uint::<LIMBS>::BYTES;
+        let modulus: &BoxedUint = self.params.modulus().as_ref();
+        let length = usize::try_from(modulus.bits_vartime().div_ceil(8)).ok()?;
         // 8.2.2 step 1
         if signature.len() != length {
             return None;
         }
         // 5.2.2 step 1: the representative lies below the modulus.
-        let representative = Uint::<LIMBS>::from_be_slice(signature);
-        if representative >= *self.params.modulus().as_ref() {
+        let precision = modulus.bits_precision();
+        let representative = BoxedUint::from_be_slice(signature, precision).ok()?;
+        if representative >= *modulus {
             return None;
         }
-        let base = FixedMontyForm::new(&representative, &self.params);
-        let mut power = base;
+        let base = BoxedMontyForm::new(representative, &self.params);
+        let mut power = base.clone();
         for _ in 0..SQUARINGS {
             power = power.square();
         }
@@ -78,17 +60,21 @@ impl<const LIMBS: usize> Rsa<LIMBS> {
             .checked_sub(info.len())?
             .checked_sub(digest.len())?
             .checked_sub(3)?;
+        // 9.2 step 3: at least eight octets of padding.
+        if padding < 8 {
+            return None;
+        }
         let mut expected = Vec::with_capacity(length);
         expected.extend([0, 1]);
         expected.resize(padding.checked_add(2)?, 0xff);
         expected.push(0);
         expected.extend(info);
         expected.extend(digest);
-        (message == Uint::from_be_slice(&expected)).then_some(())
+        (message == BoxedUint::from_be_slice(&expected, precision).ok()?).then_some(())
     }
 }
 
-impl<const LIMBS: usize> PreparedKey for Rsa<LIMBS> {
+impl PreparedKey for Rsa {
     fn verify(
         &self,
         algorithm_id: &[u8],
@@ -101,13 +87,17 @@ impl<const LIMBS: usize> PreparedKey for Rsa<LIMBS> {
         Some(verified.ok_or(InvalidSignature))
     }
 
+    /// The modulus and two powers of the Montgomery radix.
     fn bytes(&self) -> usize {
-        size_of::<Self>()
+        let modulus: &BoxedUint = self.params.modulus().as_ref();
+        size_of_val(modulus.as_limbs())
+            .saturating_mul(3)
+            .saturating_add(size_of::<Self>())
     }
 }
 
-impl<const LIMBS: usize> fmt::Debug for Rsa<LIMBS> {
+impl fmt::Debug for Rsa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Rsa{}", Uint::<LIMBS>::BITS)
+        write!(f, "Rsa{}", self.params.bits_precision())
     }
 }

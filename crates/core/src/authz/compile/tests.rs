@@ -4,7 +4,7 @@ use super::*;
 use crate::config;
 
 fn compile_for(direct_peer: DirectPeer, policies: Value) -> Result<AuthzPolicies, ConfigError> {
-    let policies: Vec<Object<resources::AuthzPolicy>> = config::typed(policies)?;
+    let policies: Vec<resources::AuthzPolicy> = config::typed(policies)?;
     let setting = Setting {
         direct_peer,
         validates: true,
@@ -419,7 +419,7 @@ fn principals_need_certificates_that_are_validated() {
         removed: &BTreeSet::new(),
     };
     let compile = |policies: Value| {
-        let policies: Vec<Object<resources::AuthzPolicy>> = config::typed(policies).unwrap();
+        let policies: Vec<resources::AuthzPolicy> = config::typed(policies).unwrap();
         AuthzPolicies::compile(&policies, setting)
     };
     let principals = json!([{"principal": {"exact": "spiffe://a/b"}}]);
@@ -444,7 +444,7 @@ fn headers_that_policies_never_see_cannot_keep_out() {
         let header = json!({"name": name, "value": {"prefix": "spiffe:"}});
         let rule = json!({"to": {list: [{"headerSet": {"headers": [header]}}]}});
         let policies = json!([policy(json!({"action": action, "httpRules": [rule]}))]);
-        let policies: Vec<Object<resources::AuthzPolicy>> = config::typed(policies).unwrap();
+        let policies: Vec<resources::AuthzPolicy> = config::typed(policies).unwrap();
         AuthzPolicies::compile(&policies, setting).map_err(|error| error.to_string())
     };
     for name in ["x-client-cert-spiffe", "X_Client_Cert.SPIFFE"] {
