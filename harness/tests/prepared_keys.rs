@@ -136,10 +136,12 @@ fn one_search_makes_one_key_ready() {
     }
 }
 
+type Prepare = fn(&[u8], &[u8]) -> Option<Arc<dyn PreparedKey>>;
+
 /// Of a key of RSA: the verdicts when it is made ready, in either way, and the plain algorithm's.
 fn rsa_verdicts(key_bits: &[u8], message: &[u8], signature: &[u8]) -> [bool; 3] {
     let (of_key, of_signature) = (alg_id::RSA_ENCRYPTION, alg_id::RSA_PKCS1_SHA256);
-    let ready = |prepare: fn(&[u8], &[u8]) -> Option<Arc<dyn PreparedKey>>| {
+    let ready = |prepare: Prepare| {
         let verdict = prepare(&of_key, key_bits)
             .unwrap()
             .verify(&of_signature, message, signature);
