@@ -168,7 +168,12 @@ fn wycheproof_vectors() {
             .is_some_and(|extension| extension == "json")
     });
     let mut options = wycheproof::Options::of(files.collect());
-    for backend in [Backend::Rustcrypto, Backend::Ring] {
+    for backend in [
+        Backend::Rustcrypto,
+        Backend::Ring,
+        Backend::Prepared,
+        Backend::PreparedAsInWasm,
+    ] {
         options.backend = backend;
         check(
             &wycheproof::run(&options).unwrap(),

@@ -9,15 +9,21 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mtls_gate::fixtures::keys::Key;
+use mtls_gate::fixtures::keys::{Key, RsaKeys};
 use mtls_gate::fixtures::mint::{Cert, Issued};
+use mtls_gate::goldens::testdata;
 use mtls_gate::testbed::front::pem;
 use mtls_gate_core::config::Config;
 use mtls_gate_core::forwarded::Presented;
 use mtls_gate_core::path::{Backend, PreparedKey};
 use mtls_gate_core::pipeline::Pipeline;
 use mtls_gate_core::x509::UnixSeconds;
-use rustls::pki_types::InvalidSignature;
+use openssl::bn::BigNum;
+use openssl::hash::MessageDigest;
+use openssl::pkey::PKey;
+use openssl::rsa::Rsa;
+use openssl::sign::Signer;
+use rustls::pki_types::{InvalidSignature, alg_id};
 use serde_json::json;
 
 /// 2026-11-21T12:00:00Z
@@ -148,4 +154,98 @@ fn a_chain_that_fails_makes_no_key_ready() {
         .map(|number| cost(&gate, &[&client(number), &issuer], true))
         .collect();
     assert_eq!(costs, [(0, 0), (0, 0), (1, 0), (0, 1)]);
+}
+
+type Prepare = fn(&[u8], &[u8]) -> Option<Arc<dyn PreparedKey>>;
+
+/// Of a key of RSA: the verdicts when it is made ready, in either way, and the plain algorithm's.
+fn rsa_verdicts(key_bits: &[u8], message: &[u8], signature: &[u8]) -> [bool; 3] {
+    let (of_key, of_signature) = (alg_id::RSA_ENCRYPTION, alg_id::RSA_PKCS1_SHA256);
+    let ready = |prepare: Prepare| {
+        let verdict = prepare(&of_key, key_bits)
+            .unwrap()
+            .verify(&of_signature, message, signature);
+        verdict.unwrap().is_ok()
+    };
+    let plain = mtls_gate_rustcrypto::ALGORITHMS
+        .iter()
+        .find(|one| one.public_key_alg_id() == of_key && one.signature_alg_id() == of_signature);
+    let plain = plain
+        .unwrap()
+        .verify_signature(key_bits, message, signature);
+    [
+        ready(mtls_gate_rustcrypto::prepare),
+        ready(mtls_gate_rustcrypto::prepare_as_in_wasm),
+        plain.is_ok(),
+    ]
+}
+
+/// Whatever is changed of a signature, or added to it.
+#[test]
+fn rsa_keys_made_ready_verify_nothing_else() {
+    let message = b"signed";
+    let keys = RsaKeys {
+        folder: testdata().join("keys"),
+    };
+    for name in [
+        "1024-a", "2048-a", "2048-b", "2048-c", "3072-a", "4096-a", "8192-a",
+    ] {
+        let key = keys.load(name).unwrap();
+        let bits = key.public_bytes();
+        let signature = key.sign(key.usual_signature(), message);
+        assert_eq!(
+            rsa_verdicts(&bits, message, &signature),
+            [true; 3],
+            "{name}"
+        );
+        assert_eq!(rsa_verdicts(&bits, b"another", &signature), [false; 3]);
+        let ready = [
+            mtls_gate_rustcrypto::prepare,
+            mtls_gate_rustcrypto::prepare_as_in_wasm,
+        ]
+        .map(|prepare| prepare(&alg_id::RSA_ENCRYPTION, &bits).unwrap());
+        let verified = |signature: &[u8]| {
+            ready.iter().any(|key| {
+                let verdict = key.verify(&alg_id::RSA_PKCS1_SHA256, message, signature);
+                verdict.unwrap().is_ok()
+            })
+        };
+        for at in 0..signature.len() {
+            for change in [0x01, 0x80, 0xff] {
+                let mut changed = signature.clone();
+                changed[at] ^= change;
+                assert!(!verified(&changed), "{name}: {at} {change}");
+            }
+        }
+        assert!(!verified(&signature[1..]));
+        assert!(!verified(&[&[0], signature.as_slice()].concat()));
+        assert!(!verified(&[signature.as_slice(), &[0]].concat()));
+    }
+}
+
+/// Moduli that end within an octet, or where a limb of 27 bits ends.
+#[test]
+fn rsa_keys_of_unusual_sizes() {
+    for bits in [1031, 1079, 1080, 2041, 2047, 2049, 2051, 2052, 2053] {
+        let key = Rsa::generate(bits).unwrap();
+        let key_bits = key.public_key_to_der_pkcs1().unwrap();
+        let length = usize::try_from(key.size()).unwrap();
+        let key = PKey::from_rsa(key).unwrap();
+        for round in 0..8_u8 {
+            let message = [round];
+            let mut signer = Signer::new(MessageDigest::sha256(), &key).unwrap();
+            let signature = signer.sign_oneshot_to_vec(&message).unwrap();
+            let verdicts = |signature: &[u8]| rsa_verdicts(&key_bits, &message, signature);
+            assert_eq!(verdicts(&signature), [true; 3], "{bits}");
+            // The same residue, but no longer below the modulus (RFC 8017 5.2.2 step 1).
+            let mut sum = BigNum::from_slice(&signature).unwrap();
+            for _ in 0..3 {
+                sum = &sum + key.rsa().unwrap().n();
+                if let Ok(padded) = sum.to_vec_padded(i32::try_from(length).unwrap()) {
+                    assert_eq!(verdicts(&padded), [false; 3], "{bits}");
+                }
+                assert_eq!(verdicts(&sum.to_vec()), [false; 3], "{bits}");
+            }
+        }
+    }
 }

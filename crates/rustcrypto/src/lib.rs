@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use crate::ecdsa::{P256, P384, P521};
 use crate::ed25519::Ed25519;
-pub use crate::prepared::prepare;
+pub use crate::prepared::{prepare, prepare_as_in_wasm};
 use crate::rsa::Rsa;
 
 /// This backend with its prepared keys.

@@ -79,6 +79,8 @@ pub enum Backend {
     Ring,
     /// Pure Rust, with each key made ready first: as the filter does for issuers that it meets again
     Prepared,
+    /// The same, in the way it is done in wasm
+    PreparedAsInWasm,
 }
 
 impl Backend {
@@ -89,6 +91,7 @@ impl Backend {
             Self::Rustcrypto => mtls_gate_rustcrypto::ALGORITHMS,
             Self::Ring => mtls_gate_rustls::ALGORITHMS,
             Self::Prepared => prepared::algorithms(),
+            Self::PreparedAsInWasm => prepared::algorithms_as_in_wasm(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! nothing here needs to take the same time for all values.
 
 mod ecdsa;
+mod montgomery;
 mod rsa;
 
 use std::sync::Arc;
@@ -16,13 +17,35 @@ use rustls_pki_types::alg_id;
 /// exponent.
 #[must_use]
 pub fn prepare(key_algorithm: &[u8], key_bits: &[u8]) -> Option<Arc<dyn PreparedKey>> {
+    #[cfg(not(target_arch = "wasm32"))]
+    let rsa = rsa::prepared::<crypto_bigint::modular::BoxedMontyParams>;
+    #[cfg(target_arch = "wasm32")]
+    let rsa = rsa::prepared::<montgomery::Montgomery>;
+    prepare_with(rsa, key_algorithm, key_bits)
+}
+
+/// The same with the arithmetic that [`prepare`] has in wasm, for tests elsewhere.
+#[must_use]
+pub fn prepare_as_in_wasm(key_algorithm: &[u8], key_bits: &[u8]) -> Option<Arc<dyn PreparedKey>> {
+    prepare_with(
+        rsa::prepared::<montgomery::Montgomery>,
+        key_algorithm,
+        key_bits,
+    )
+}
+
+fn prepare_with(
+    rsa: fn(&[u8]) -> Option<Arc<dyn PreparedKey>>,
+    key_algorithm: &[u8],
+    key_bits: &[u8],
+) -> Option<Arc<dyn PreparedKey>> {
     let is = |algorithm: rustls_pki_types::AlgorithmIdentifier| algorithm.as_ref() == key_algorithm;
     if is(alg_id::ECDSA_P256) {
         ecdsa::p256(key_bits)
     } else if is(alg_id::ECDSA_P384) {
         ecdsa::p384(key_bits)
     } else if is(alg_id::RSA_ENCRYPTION) {
-        rsa::prepared(key_bits)
+        rsa(key_bits)
     } else {
         None
     }
