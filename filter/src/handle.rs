@@ -266,20 +266,24 @@ impl Shown {
     /// needed.
     pub(crate) fn by(host: &impl Host, needed: PeerEvidence) -> Self {
         let non_empty = |path: &[&str]| host.property(path).filter(|value| !value.is_empty());
+        let certificate = || non_empty(&["connection", "peer_certificate"]);
         let digest = || non_empty(&["connection", "sha256_peer_certificate_digest"]);
         match needed {
             PeerEvidence::None => return Self::default(),
             PeerEvidence::Digest => {
                 let peer_digest = digest();
+                let is_one = peer_digest.as_deref().is_some_and(is_sha256);
+                // A relay whose digest is not told would be taken for its client.
+                let peer_certificate = if is_one { None } else { certificate() };
                 return Self {
-                    certificate_presented: peer_digest.is_some(),
+                    certificate_presented: peer_digest.is_some() || peer_certificate.is_some(),
                     peer_digest,
-                    peer_certificate: None,
+                    peer_certificate,
                 };
             }
             PeerEvidence::Certificate => {}
         }
-        let peer_certificate = non_empty(&["connection", "peer_certificate"]);
+        let peer_certificate = certificate();
         if peer_certificate.is_some() {
             return Self {
                 peer_certificate,
@@ -295,6 +299,11 @@ impl Shown {
             certificate_presented: matches!(mtls.as_deref(), Some([1, ..] | b"true")),
         }
     }
+}
+
+/// In hexadecimal digits.
+fn is_sha256(digest: &[u8]) -> bool {
+    digest.len() == 64 && digest.iter().all(u8::is_ascii_hexdigit)
 }
 
 /// Who sends a request, as far as that can be known without the certificate.

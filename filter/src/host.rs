@@ -290,7 +290,10 @@ fn pairs(bytes: &[u8]) -> Option<Vec<Line<'_>>> {
     let mut text = bytes.get(count.checked_mul(8)?.checked_add(4)?..)?;
     let mut take = |length: usize| {
         let (taken, rest) = text.split_at_checked(length)?;
-        text = rest.get(1..).unwrap_or_default();
+        let (0, rest) = rest.split_first()? else {
+            return None;
+        };
+        text = rest;
         Some(taken)
     };
     // The lengths are there, so there are not more of them than octets.

@@ -427,20 +427,28 @@ fn xfcc_tells_the_relay_from_the_client() {
                     "preset": "ENVOY", "elements": elements, "relay": believed}}),
             )
         };
-        let run = |elements, value: String| {
-            let host = parties.host(Some(relay));
-            let header = (b"x-forwarded-client-cert".to_vec(), value.into());
-            host.headers.borrow_mut().push(header);
-            verdict(config(elements), &host)
-        };
-        let (client, own) = (xfcc(&parties.client), xfcc(relay));
-        assert_eq!(run(1, client.clone()), verified(&parties.client));
-        assert_eq!(run(2, format!("{client},{own}")), verified(&parties.client));
-        assert_eq!(run(2, own.clone()), none());
-        assert_eq!(run(1, own.clone()), none());
-        assert_eq!(run(1, format!("{client},{own}")), failed());
-        assert_eq!(run(2, format!("{own},{client}")), failed());
-        assert_eq!(run(2, client), failed());
+        // A host may tell the digest, or not, or nothing that is one.
+        for digest in [None, Some(""), Some("0011")] {
+            let run = |elements, value: String| {
+                let mut host = parties.host(Some(relay));
+                if let Some(digest) = digest {
+                    let last = host.properties.last_mut().unwrap();
+                    assert_eq!(last.0, "connection.sha256_peer_certificate_digest");
+                    last.1 = digest.into();
+                }
+                let header = (b"x-forwarded-client-cert".to_vec(), value.into());
+                host.headers.borrow_mut().push(header);
+                verdict(config(elements), &host)
+            };
+            let (client, own) = (xfcc(&parties.client), xfcc(relay));
+            assert_eq!(run(1, client.clone()), verified(&parties.client));
+            assert_eq!(run(2, format!("{client},{own}")), verified(&parties.client));
+            assert_eq!(run(2, own.clone()), none());
+            assert_eq!(run(1, own.clone()), none());
+            assert_eq!(run(1, format!("{client},{own}")), failed());
+            assert_eq!(run(2, format!("{own},{client}")), failed());
+            assert_eq!(run(2, client), failed());
+        }
     }
 }
 
@@ -472,6 +480,7 @@ fn no_more_is_asked_than_counts() {
             &["mtls_gate_direct_peer"],
         ),
         (&json!({}), envoy(&anybody), true, &[DIGEST]),
+        (&json!({}), envoy(&anybody), false, &[DIGEST, CERTIFICATE]),
         (&json!({}), envoy(&parties.mtls()), true, &[CERTIFICATE]),
     ] {
         let host = parties.host(shown.then_some(&parties.relay));

@@ -210,11 +210,11 @@ impl<'c> Setup<'c> {
     /// The host calls of ours for a request that it forwards (`filter/src/handle.rs`), in this
     /// order, and the headers it sets.
     fn floor(&self, front: Front) -> Value {
-        let of_the_peer = match front {
-            Front::Relay => json!(["connection", "sha256_peer_certificate_digest"]),
-            Front::Tls => json!(["connection", "peer_certificate"]),
-        };
-        let properties = [json!(["request", "protocol"]), of_the_peer];
+        let mut properties = vec![json!(["request", "protocol"])];
+        if front == Front::Relay {
+            properties.push(json!(["connection", "sha256_peer_certificate_digest"]));
+        }
+        properties.push(json!(["connection", "peer_certificate"]));
         let pairs = |headers: &Vec<AddedHeader>| -> Vec<Value> {
             let headers = headers.iter();
             headers

@@ -227,19 +227,25 @@ impl Certificate {
         self.0.subject.matches(&self.0.issuer)
     }
 
-    /// About what it holds in memory: the DER, two names in canonical form, and lists whose entries
-    /// may be larger than their DER.
+    /// About what it holds in memory: the DER, two names in canonical form, their e-mail addresses, and
+    /// lists whose entries may be larger than their DER.
     pub(crate) fn bytes_held(&self) -> usize {
         let extensions = &self.0.extensions;
-        let policies = extensions.certificate_policies.as_ref().map_or(0, Vec::len);
+        let policies = extensions.certificate_policies.as_ref();
         let points = extensions.crl_distribution_points.as_ref();
         let points = points.and_then(|points| points.points.as_ref());
         let constraints = extensions.name_constraints.as_ref();
         let lists = [
-            (3, self.0.der.len()),
-            (size_of::<GeneralName>(), extensions.subject_alt_names.len()),
-            (size_of::<Span>(), policies),
-            (size_of::<PolicyMapping>(), extensions.policy_mappings.len()),
+            (4, self.0.der.len()),
+            (
+                size_of::<GeneralName>(),
+                extensions.subject_alt_names.capacity(),
+            ),
+            (size_of::<Span>(), policies.map_or(0, Vec::capacity)),
+            (
+                size_of::<PolicyMapping>(),
+                extensions.policy_mappings.capacity(),
+            ),
             (
                 size_of::<GeneralSubtree>(),
                 constraints.map_or(0, NameConstraints::len),

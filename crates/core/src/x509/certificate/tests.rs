@@ -18,6 +18,10 @@ fn by_x509_parser(der: &[u8]) -> Option<[i64; 2]> {
 
 /// Whether anything is left to compare: the rest is refused before.
 fn compare(der: &[u8]) -> Option<bool> {
+    if let Ok(certificate) = Certificate::parse(der.to_vec()) {
+        let dates = [certificate.not_before().0, certificate.not_after().0];
+        assert_eq!(Some(dates), by_x509_parser(der), "{}", der.escape_ascii());
+    }
     der::check_nesting(der).ok()?;
     let outer = Outer::read(der).ok()?;
     let dates = outer.dates.each_ref().map(UnixSeconds::read);
@@ -217,4 +221,40 @@ fn what_x509_parser_refuses_is_refused() {
         }
     }
     assert!(seen[0] > 100 && seen[1] > 1000, "{seen:?}");
+}
+
+/// RFC 5280 4.1.2.5: days that are, and days that are not.
+#[test]
+fn dates_are_read_alike() {
+    let tree = Tree::read(&Reader::new(&certificates()[0]).any().unwrap());
+    let mut seen = [0_usize; 2];
+    let mut count = |tag, text: String| {
+        let mut tree = tree.clone();
+        // tbsCertificate, validity, notAfter
+        let date = &mut tree.inside[0].inside[4].inside[1];
+        (date.tag, date.content) = (tag, text.into_bytes());
+        if let Some(accepted) = compare(&tree.write()) {
+            seen[usize::from(accepted)] += 1;
+        }
+    };
+    for month in 0..=13 {
+        for day in [0, 1, 28, 29, 30, 31, 32] {
+            for year in 0..100 {
+                count(tag::UTC_TIME, format!("{year:02}{month:02}{day:02}235959Z"));
+            }
+            for year in [0, 1, 1582, 1900, 1950, 2000, 2049, 2050, 2100, 2400, 9999] {
+                count(
+                    tag::GENERALIZED_TIME,
+                    format!("{year:04}{month:02}{day:02}000000Z"),
+                );
+            }
+        }
+    }
+    for (hour, minute, second) in [(24, 0, 0), (23, 60, 0), (23, 59, 60), (23, 59, 59)] {
+        count(
+            tag::UTC_TIME,
+            format!("990101{hour:02}{minute:02}{second:02}Z"),
+        );
+    }
+    assert!(seen.into_iter().all(|count| count > 1000), "{seen:?}");
 }
