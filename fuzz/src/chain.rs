@@ -178,9 +178,7 @@ fn check_verified(
                 .is_none_or(|usage| usage.key_cert_sign())
         );
     }
-    let below: Vec<&Certificate> = std::iter::once(end_entity)
-        .chain(issuers)
-        .collect();
+    let below: Vec<&Certificate> = std::iter::once(end_entity).chain(issuers).collect();
     for (subject, issuer) in below.iter().zip(path) {
         assert!(subject.issuer().matches(issuer.subject()));
         assert!(subject.not_before() <= time && time <= subject.not_after());
