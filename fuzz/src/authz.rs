@@ -1,13 +1,13 @@
 //! AuthzPolicies of all shapes against requests of all shapes. An input is a list of choices, so
 //! that almost every input is policies that load.
 
-use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use mtls_gate_core::authz::resources::AuthzPolicy;
 use mtls_gate_core::authz::{AuthzPolicies, DirectPeer, Request, Setting, Verdict};
 use mtls_gate_core::client_cert::ClientCert;
 use mtls_gate_core::error::Refusal;
+use mtls_gate_core::headers::FoldedNames;
 use serde_json::{Value, json};
 
 use crate::is_one_line;
@@ -235,7 +235,7 @@ fn compile(policies: &[Value]) -> Option<AuthzPolicies> {
     let setting = Setting {
         direct_peer: DirectPeer::Known,
         validates: true,
-        removed: &BTreeSet::new(),
+        removed: &FoldedNames::default(),
     };
     AuthzPolicies::compile(&policies, setting)
         .inspect_err(|error| assert!(is_one_line(&error.to_string()), "{error}"))

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzzer_mutate;
 use mtls_gate_core::config::{Config, ConfigError, HeaderRules};
-use mtls_gate_core::headers::FoldedName;
 use mtls_gate_core::limits::RequestLimits;
 use prost::Message as _;
 use prost_types::value::Kind;

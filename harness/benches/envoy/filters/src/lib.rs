@@ -108,7 +108,7 @@ impl HttpContext for Http {
                 hostcalls::remove_map_value(map, name).unwrap();
             }
         }
-        let turn = self.turn % self.work.add.len().max(1);
+        let turn = self.turn.checked_rem(self.work.add.len()).unwrap_or(0);
         for (name, value) in self.work.add.get(turn).into_iter().flatten() {
             hostcalls::add_map_value(map, name, value).unwrap();
         }
