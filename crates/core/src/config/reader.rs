@@ -1,7 +1,7 @@
 //! Typed values out of JSON values, with the path of what is wrong.
 //!
-//! A deserializer of its own: serde's, wrapped for paths and for structures that are no lists, were a
-//! quarter of the filter's code, which a host compiles before it serves anybody.
+//! A deserializer of its own: serde_json's, wrapped for paths and for structures that are no lists, was 85 KB
+//! more, and a host compiles all of the filter before it serves anybody.
 
 use core::fmt::{self, Display};
 
