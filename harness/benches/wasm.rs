@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use mtls_gate::fixtures::keys::{Key, RsaKeys};
 use mtls_gate::goldens::{self, testdata};
+use mtls_gate::measure::Series;
 use mtls_gate::testbed::client::{self, ClientOptions, Connection};
 use mtls_gate::testbed::echo::Echo;
 use mtls_gate::testbed::envoy::{
@@ -28,7 +29,7 @@ use mtls_gate_bench_kernels::{How, Prepared, ROUNDS, WORK, Work};
 use rustls_pki_types::alg_id;
 use serde_json::{Value, json};
 
-#[path = "shared/process.rs"]
+#[path = "support/process.rs"]
 mod process;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -204,42 +205,20 @@ fn rounds(one: Duration, effort: &Effort) -> u32 {
     (rounds.ceil() as u32).clamp(1, effort.most_rounds)
 }
 
-/// Samples in the order in which they were taken.
-struct Samples(Vec<f64>);
-
-impl Samples {
-    fn with(&self, other: &Self, combine: impl Fn(f64, f64) -> f64) -> Self {
-        let pairs = self.0.iter().zip(&other.0);
-        Self(pairs.map(|(one, other)| combine(*one, *other)).collect())
-    }
-
-    fn over(&self, other: &Self) -> Self {
-        self.with(other, |one, other| one / other)
-    }
-
-    fn quarters(&self) -> [f64; 3] {
-        let mut sorted = self.0.clone();
-        sorted.sort_by(f64::total_cmp);
-        [1, 2, 3].map(|quarters| sorted[(sorted.len() - 1) * quarters / 4])
-    }
-
-    /// The median, and the middle half of all.
-    fn show(&self) -> String {
-        let [from, median, to] = self.quarters();
-        // Three digits are more than the spread allows.
-        let decimals = if median < 10.0 {
-            2
-        } else {
-            usize::from(median < 100.0)
-        };
-        format!("{median:.decimals$} ({from:.decimals$}–{to:.decimals$})")
-    }
+/// Three digits are more than the spread allows.
+fn show(samples: &Series) -> String {
+    let median = samples.median();
+    samples.show(if median < 10.0 {
+        2
+    } else {
+        usize::from(median < 100.0)
+    })
 }
 
 /// What one round takes, in microseconds.
 struct Times {
-    native: Samples,
-    wasm: Samples,
+    native: Series,
+    wasm: Series,
 }
 
 fn measure(cases: &[Case], effort: &Effort) -> Result<Vec<Times>> {
@@ -260,8 +239,8 @@ fn measure(cases: &[Case], effort: &Effort) -> Result<Vec<Times>> {
     let mut times: Vec<Times> = cases
         .iter()
         .map(|_| Times {
-            native: Samples(Vec::new()),
-            wasm: Samples(Vec::new()),
+            native: Series::default(),
+            wasm: Series::default(),
         })
         .collect();
     // In turns: the machine's moods hit all alike.
@@ -270,9 +249,9 @@ fn measure(cases: &[Case], effort: &Effort) -> Result<Vec<Times>> {
         for (index, ((case, work), times)) in cases.iter().zip(&works).zip(&mut times).enumerate() {
             let [native, wasm] = counts[index];
             let time = natively(work, native, case.expected)?.as_secs_f64();
-            times.native.0.push(time * 1e6 / f64::from(native));
+            times.native.push(time * 1e6 / f64::from(native));
             let time = envoy.run(index, wasm, case.expected)?.as_secs_f64() - idle;
-            times.wasm.0.push(time * 1e6 / f64::from(wasm));
+            times.wasm.push(time * 1e6 / f64::from(wasm));
         }
     }
     Ok(times)
@@ -282,8 +261,8 @@ fn show_decode(cases: &[Case], times: &[Times]) {
     println!("three certificates decoded and parsed, µs; wasm over native");
     for (case, times) in cases.iter().zip(times) {
         if case.what == What::Decode {
-            let [native, wasm] = [&times.native, &times.wasm].map(Samples::show);
-            let ratio = times.wasm.over(&times.native).show();
+            let [native, wasm] = [&times.native, &times.wasm].map(show);
+            let ratio = show(&times.wasm.over(&times.native));
             println!(
                 "{:<21} native {native:<20} wasm {wasm:<20} ratio {ratio}",
                 case.name
@@ -302,7 +281,7 @@ fn show_signatures(cases: &[Case], times: &[Times]) {
             continue;
         }
         for (place, of) in [
-            ("native", (|times| &times.native) as fn(&Times) -> &Samples),
+            ("native", (|times| &times.native) as fn(&Times) -> &Series),
             ("wasm", |times| &times.wasm),
         ] {
             let way = |how| {
@@ -315,14 +294,14 @@ fn show_signatures(cases: &[Case], times: &[Times]) {
             println!(
                 "{:<9} {place:<7} plain           {}",
                 case.name,
-                plain.show()
+                show(plain)
             );
             let (Some(parsed), Some(prepared), Some(prepare)) =
                 (way(How::Parsed), way(How::Prepared), way(How::Prepare))
             else {
                 continue;
             };
-            let saved = plain.with(prepared, |plain, prepared| plain - prepared);
+            let saved = plain.minus(prepared);
             for (what, samples) in [
                 ("parsed", parsed),
                 ("prepared", prepared),
@@ -331,7 +310,7 @@ fn show_signatures(cases: &[Case], times: &[Times]) {
                 ("prepare", prepare),
                 ("paid after", &prepare.over(&saved)),
             ] {
-                println!("{:<9} {place:<7} {what:<15} {}", case.name, samples.show());
+                println!("{:<9} {place:<7} {what:<15} {}", case.name, show(samples));
             }
         }
     }

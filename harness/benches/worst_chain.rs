@@ -1,7 +1,7 @@
 //! Searches for the chain that costs most within the limits, and compares it with the longest
 //! honest path of the same algorithm: `cargo bench -p mtls-gate --bench worst_chain`.
 //!
-//! The chains are in `shared/mazes.rs`. Where keys are made ready for those who come again, the attacker
+//! The chains are in `support/mazes.rs`. Where keys are made ready for those who come again, the attacker
 //! has been there before, with other certificates of the same keys.
 #![allow(
     clippy::unwrap_used,
@@ -24,7 +24,7 @@ use serde_json::json;
 
 use support::{TIME, borrowed, config};
 
-#[path = "shared/mazes.rs"]
+#[path = "support/mazes.rs"]
 mod mazes;
 mod support;
 

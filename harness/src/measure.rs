@@ -105,6 +105,17 @@ impl Stopwatch {
 pub struct Series(Vec<f64>);
 
 impl Series {
+    /// Adds the next round's.
+    pub fn push(&mut self, value: f64) {
+        self.0.push(value);
+    }
+
+    /// Each round's, changed.
+    #[must_use]
+    pub fn map(&self, change: impl Fn(f64) -> f64) -> Self {
+        self.0.iter().copied().map(change).collect()
+    }
+
     /// Round by round: what was measured at about the same time.
     #[must_use]
     pub fn with(&self, other: &Self, combine: impl Fn(f64, f64) -> f64) -> Self {
@@ -116,6 +127,12 @@ impl Series {
     #[must_use]
     pub fn over(&self, other: &Self) -> Self {
         self.with(other, |one, other| one / other)
+    }
+
+    /// The difference.
+    #[must_use]
+    pub fn minus(&self, other: &Self) -> Self {
+        self.with(other, |one, other| one - other)
     }
 
     /// The number at this part of the way from the least to the greatest.
@@ -147,10 +164,16 @@ impl Series {
         self.quantile(0.5)
     }
 
+    /// The lower quartile, the median, the upper quartile.
+    #[must_use]
+    pub fn quartiles(&self) -> [f64; 3] {
+        [0.25, 0.5, 0.75].map(|part| self.quantile(part))
+    }
+
     /// Median and quartiles, which tell of other work on the machine; a single number alone.
     #[must_use]
     pub fn show(&self, decimals: usize) -> String {
-        let [low, median, high] = [0.25, 0.5, 0.75].map(|part| self.quantile(part));
+        let [low, median, high] = self.quartiles();
         if self.0.len() == 1 {
             return format!("{median:.decimals$}");
         }
@@ -363,6 +386,18 @@ pub struct Figure {
     bound: Bound,
 }
 
+impl Figure {
+    /// A figure beside what is promised of it.
+    pub fn new(what: impl Into<String>, values: Series, bound: Bound) -> Self {
+        let what = what.into();
+        Self {
+            what,
+            values,
+            bound,
+        }
+    }
+}
+
 /// What one run found out.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
@@ -391,11 +426,7 @@ impl Report {
 
     /// A figure beside what is promised of it.
     pub fn figure(&mut self, what: impl Into<String>, values: Series, bound: Bound) {
-        self.figures.push(Figure {
-            what: what.into(),
-            values,
-            bound,
-        });
+        self.figures.push(Figure::new(what, values, bound));
     }
 
     /// Shows it, unless nothing was measured.
@@ -411,31 +442,33 @@ impl Report {
         let versions: Vec<_> = versions
             .map(|(of, version)| format!("{of} {version}"))
             .collect();
-        let figures = (!self.figures.is_empty()).then(|| self.figures());
+        let figures = (!self.figures.is_empty()).then(|| figures(&self.figures));
         let parts = [versions.join(", ")].into_iter();
         let parts = parts.chain(self.tables.iter().cloned()).chain(figures);
         let parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
         println!("{}\n", parts.join("\n\n"));
     }
+}
 
-    fn figures(&self) -> String {
-        let titles = ["figure", "measured", "goal", ""];
-        let rows = self.figures.iter().map(|figure| {
-            let median = figure.values.median();
-            let (goal, holds) = match figure.bound {
-                Bound::AtMost(bound) => (format!("at most {bound}"), median <= bound),
-                Bound::AtLeast(bound) => (format!("at least {bound}"), median >= bound),
-            };
-            let holds = if holds { "" } else { "missed" };
-            vec![
-                figure.what.clone(),
-                figure.values.show(2),
-                goal,
-                holds.to_owned(),
-            ]
-        });
-        table(titles.map(str::to_owned).into(), rows)
-    }
+/// Figures beside their goals.
+#[must_use]
+pub fn figures(figures: &[Figure]) -> String {
+    let titles = ["figure", "measured", "goal", ""];
+    let rows = figures.iter().map(|figure| {
+        let median = figure.values.median();
+        let (goal, holds) = match figure.bound {
+            Bound::AtMost(bound) => (format!("at most {bound}"), median <= bound),
+            Bound::AtLeast(bound) => (format!("at least {bound}"), median >= bound),
+        };
+        let holds = if holds { "" } else { "missed" };
+        vec![
+            figure.what.clone(),
+            figure.values.show(2),
+            goal,
+            holds.to_owned(),
+        ]
+    });
+    table(titles.map(str::to_owned).into(), rows)
 }
 
 /// The version of a dependency, as `Cargo.lock` has it.

@@ -9,12 +9,12 @@
 mod clients;
 mod grow;
 mod load;
-#[path = "../shared/mazes.rs"]
+#[path = "../support/mazes.rs"]
 mod mazes;
 mod memory;
 mod plan;
 mod plot;
-#[path = "../shared/process.rs"]
+#[path = "../support/process.rs"]
 mod process;
 mod report;
 mod setup;
@@ -27,6 +27,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use mtls_gate::measure::{self, Bound, Figure, Series};
 use mtls_gate::testbed::envoy::Envoy;
 use serde::Serialize;
 use serde_json::json;
@@ -36,7 +37,7 @@ use load::{Lane, Order, Traffic};
 use plan::{Plan, Section, pid};
 use plot::Plot;
 use process::cpu_time;
-use report::{Bound, Figure, Series, Start};
+use report::Start;
 use setup::{FEW, Filter, Front, LISTENER, Ours, SIGNATURES, Setup};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -152,7 +153,7 @@ pub(crate) fn run(options: &Options) -> Result<Report> {
     if wanted(Part::Load) {
         load_time(&setup, &clients, options, &mut report)?;
     }
-    report.tables.push(report::figures(&report.figures));
+    report.tables.push(measure::figures(&report.figures));
     Ok(report)
 }
 

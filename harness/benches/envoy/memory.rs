@@ -3,13 +3,13 @@
 use std::fs;
 use std::time::Duration;
 
+use mtls_gate::measure::{Bound, Figure, Series};
 use mtls_gate::testbed::envoy::Envoy;
 
 use super::clients::{Client, Clients, far_below, of_many_issuers, refused};
 use super::load::{Lane, Order, Traffic};
 use super::plan::pid;
 use super::plot::{Axis, Line, Plot, Point};
-use super::report::{Bound, Figure, Series};
 use super::setup::{Filter, Front, LISTENER, Ours, Setup};
 use super::{
     BOUND, BY_HOST, BY_WASM, CACHE_MIB, MIB, Options, Report, Result, TWICE_THE_BOUND, report,

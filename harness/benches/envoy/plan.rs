@@ -4,13 +4,13 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mtls_gate::measure::Series;
 use mtls_gate::testbed::envoy::Envoy;
 use serde::Serialize;
 
 use super::load::{Lane, Traffic};
 use super::memory::resident_mib;
 use super::process::cpu_time;
-use super::report::Series;
 use super::setup::{Filter, Front, LISTENER, Setup, VERIFIED};
 use super::{Options, Result};
 

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use mtls_gate::fixtures::keys::{Key, RsaKeys};
+use mtls_gate::measure::{Bound, Figure, Series};
 use mtls_gate::testbed::envoy::Envoy;
 use mtls_gate_core::limits::RequestLimits;
 use openssl::rsa::Rsa;
@@ -16,7 +17,6 @@ use super::load::Wire;
 use super::mazes::{self, Chain, Maze};
 use super::plan::pid;
 use super::process::cpu_time;
-use super::report::{Bound, Figure, Series};
 use super::setup::{Filter, Front, LISTENER, Ours, Setup};
 use super::{Options, Report, Result, report};
 
